@@ -1,8 +1,12 @@
 //! claimlog: a durable Redis Streams engine.
 
+pub mod engine;
 pub mod io;
+pub mod op;
 pub mod wal;
 
+mod fields;
 mod id;
 
+pub use fields::Fields;
 pub use id::{ConsumerNo, DbNo, EntryId, PageNo, Seq, StreamNo};

@@ -1,0 +1,44 @@
+//! XREAD: entries after given ids, of several streams.
+
+use super::*;
+
+/// XREAD (5.0). Streams that have nothing are left out of the answer.
+///
+/// Waiting for data is not part of the request: see `Engine::read_or_wait`.
+#[derive(Clone, Debug)]
+pub struct XRead {
+    /// The database.
+    pub db: DbIndex,
+    /// The streams, in the order they are answered.
+    pub streams: Vec<(Bytes, ReadFrom)>,
+    /// At most so many entries of each stream.
+    pub count: Option<u64>,
+}
+
+/// Where XREAD begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// After this id.
+    After(EntryId),
+    /// `$`: after the last id given out when the request is first looked at.
+    Last,
+}
+
+/// What was read of one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRead {
+    /// The key.
+    pub key: Bytes,
+    /// The entries.
+    pub entries: Vec<PendingEntry>,
+}
+
+/// An entry as a group reads it: the payload may be gone from the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingEntry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its pairs; `None` if the entry was deleted from the stream, or if only ids were asked for.
+    pub fields: Option<Fields>,
+}
+stub!(XRead, Vec<StreamRead>);
