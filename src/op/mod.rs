@@ -101,7 +101,12 @@ pub trait Op {
     /// [`Stop`]: refused, or parts of the state are needed first.
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop>;
 }
+/// What a request is decided on.
 pub struct View<'a>(&'a ());
+/// Reply and facts.
 pub struct Decision<'a, R>(&'a R);
 /// Why a request could not be decided.
-pub enum Stop { Refuse(Refusal) }
+pub enum Stop {
+    /// Refused.
+    Refuse(Refusal),
+}
