@@ -3,6 +3,8 @@
 pub mod engine;
 pub mod io;
 pub mod op;
+#[cfg(feature = "server")]
+pub mod resp;
 pub mod wal;
 
 mod fields;

@@ -1,2 +1,14 @@
-//! The `claimlog` command.
-fn main() {}
+//! The `claimlog` command: the server and its tools.
+//!
+//! Everything here uses the library's public API only.
+
+mod cli;
+mod command;
+mod config;
+mod server;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -1,0 +1,130 @@
+//! `claimlog serve`: opens the data and serves Redis clients.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use claimlog::engine::{Engine, OpenError, SyncMode};
+
+use super::{complain, exit, say};
+use crate::command::RecoverySummary;
+use crate::config::{Config, sync_mode, sync_mode_name};
+use crate::server::{self, ServeError};
+
+/// Where to listen, where the data is, and how safe is safe.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// TCP port; 0 takes any free one, and says which
+    #[arg(long, short, env = "CLAIMLOG_PORT", default_value_t = 6379)]
+    port: u16,
+
+    /// Addresses to listen on. Beyond this machine only with a password, and in a network you trust
+    #[arg(long, env = "CLAIMLOG_BIND", default_value = "127.0.0.1", value_delimiter = ',')]
+    bind: Vec<IpAddr>,
+
+    /// Data directory, created if absent. One process at a time
+    #[arg(long, short, env = "CLAIMLOG_DIR", default_value = "./claimlog-data")]
+    dir: PathBuf,
+
+    /// When the log is synced to disk: before each reply, once a second, or when the system sees fit. Only `always`
+    /// keeps every acknowledged command through a power cut
+    #[arg(long, env = "CLAIMLOG_APPENDFSYNC", default_value = "always", value_parser = parse_sync_mode)]
+    #[arg(value_name = "always|everysec|no")]
+    appendfsync: SyncMode,
+
+    /// Password that clients must give (AUTH). Better by environment: command lines can be seen by others
+    #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
+    requirepass: Option<String>,
+
+    /// The most clients at a time
+    #[arg(long, env = "CLAIMLOG_MAXCLIENTS", default_value_t = 10_000)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    maxclients: u32,
+}
+
+fn parse_sync_mode(text: &str) -> Result<SyncMode, String> {
+    sync_mode(text).ok_or_else(|| "one of: always, everysec, no".to_owned())
+}
+
+impl Options {
+    fn into_config(self) -> Config {
+        Config {
+            port: self.port,
+            bind: self.bind,
+            dir: self.dir,
+            sync_mode: self.appendfsync,
+            password: self.requirepass.filter(|password| !password.is_empty()),
+            clients_max: self.maxclients,
+            ..Config::default()
+        }
+    }
+}
+
+/// Opens, serves, closes. Returns the exit code.
+pub(crate) fn run(options: Options) -> u8 {
+    let config = options.into_config();
+    let started = Instant::now();
+    let engine_options = claimlog::engine::Options::new(&config.dir).sync_mode(config.sync_mode);
+    let (engine, report) = match Engine::open(engine_options) {
+        Ok(opened) => opened,
+        Err(error) => return not_opened(&config, &error),
+    };
+    let took = started.elapsed();
+    say(format_args!("claimlog {} (speaks Redis {})", env!("CARGO_PKG_VERSION"), crate::command::REDIS_VERSION));
+    say(format_args!(
+        "data in {}, appendfsync {}",
+        std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone()).display(),
+        sync_mode_name(config.sync_mode)
+    ));
+    say(&report);
+    say(format_args!("opened in {:.3} s", took.as_secs_f64()));
+    let exposed = config.password.is_none() && config.bind.iter().any(|address| !address.is_loopback());
+    if exposed {
+        complain(
+            "warning: listening beyond this machine without a password: anyone who can reach it can read and \
+             delete everything. Set --requirepass, or bind to 127.0.0.1.",
+        );
+    }
+    let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis() };
+    match server::serve(engine, config, recovery, listening) {
+        Ok(()) => {
+            say("ended cleanly");
+            exit::CLEAN
+        }
+        Err(error) => not_served(&error),
+    }
+}
+
+fn listening(addresses: &[SocketAddr]) {
+    for address in addresses {
+        say(format_args!("listening on {address}"));
+    }
+}
+
+fn not_opened(config: &Config, error: &OpenError) -> u8 {
+    complain(format_args!("the data in {} could not be opened: {error}", config.dir.display()));
+    match error {
+        _ if is_in_use(error) => exit::IN_USE,
+        _ => exit::NOT_OPENED,
+    }
+}
+
+fn not_served(error: &ServeError) -> u8 {
+    match error {
+        ServeError::Runtime(error) => {
+            complain(format_args!("the server could not be set up: {error}"));
+            exit::NOT_LISTENING
+        }
+        ServeError::Listen(address, error) => {
+            complain(format_args!("can't listen on {address}: {error}. Is another server running? See --port."));
+            exit::NOT_LISTENING
+        }
+        ServeError::Failed(why) => {
+            complain(format_args!(
+                "the log failed: {why}. Nothing was acknowledged since. Find the cause (disk full? failing?), then \
+                 start again: what was acknowledged will be recovered."
+            ));
+            exit::LOG_FAILED
+        }
+    }
+}

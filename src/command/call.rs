@@ -1,0 +1,291 @@
+//! One call of a command: from words to the function that carries it out, and what that function may use.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use claimlog::Seq;
+use claimlog::engine::{Engine, Error, Settings, Stats, Transaction};
+use claimlog::op::{DbIndex, Key, Op, Refusal, XInfoConsumers};
+
+use super::session::Queued;
+use super::spec::{CommandSpec, Flag};
+use super::table::{self, Found};
+use super::{CommandError, Context, Outcome, Session};
+use claimlog::resp::Encoder;
+
+/// The words of a request: the command's name and its arguments.
+pub(crate) type Words = [Bytes];
+
+/// How much of an unknown command's words an error repeats. As in Redis.
+const ECHO_BYTES_MAX: usize = 128;
+/// How much a transaction may queue: what `client-query-buffer-limit` is in Redis.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// Where requests go: straight to the engine, or, inside EXEC, to its one transaction.
+pub(crate) enum Door<'a, 't> {
+    Engine(&'a Engine),
+    Transaction(&'a mut Transaction<'t>),
+}
+
+/// What is known of the engine apart from requests. Inside EXEC: as it was just before.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    pub(crate) stats: Stats,
+    pub(crate) settings: Settings,
+    pub(crate) durable: Seq,
+}
+
+impl Outside {
+    pub(crate) fn of(engine: &Engine) -> Self {
+        Self { stats: engine.stats(), settings: engine.settings(), durable: engine.durable() }
+    }
+}
+
+/// One call: its words, whose it is, and where the reply goes.
+pub(crate) struct Call<'a, 't> {
+    pub(crate) spec: &'static CommandSpec,
+    pub(crate) words: &'a Words,
+    pub(crate) session: &'a mut Session,
+    pub(crate) context: &'a Context,
+    pub(crate) reply: Encoder<'a>,
+    pub(crate) door: Door<'a, 't>,
+    /// Inside EXEC: what was known just before.
+    pub(crate) before: Option<&'a Outside>,
+    /// The reply must not leave before this change is visible.
+    pub(crate) after: Seq,
+}
+
+/// What exists of a key and a group in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existence {
+    NoKey,
+    NoGroup,
+    Group,
+}
+
+impl Call<'_, '_> {
+    /// Asks the engine. The reply waits for everything it was decided on: errors and absence too (I1).
+    pub(crate) fn execute<O: Op>(&mut self, op: &O) -> Result<O::Reply, CommandError> {
+        match &mut self.door {
+            Door::Engine(engine) => {
+                let ticket = engine.submit(op);
+                self.after = self.after.max(ticket.after);
+                ticket.result.map_err(Into::into)
+            }
+            Door::Transaction(transaction) => transaction.execute(op).map_err(Into::into),
+        }
+    }
+
+    /// Whether this runs inside EXEC, where nothing waits.
+    pub(crate) fn in_transaction(&self) -> bool {
+        matches!(self.door, Door::Transaction(_))
+    }
+
+    /// The engine's numbers and settings. Inside EXEC: as they were just before.
+    pub(crate) fn outside(&self) -> Outside {
+        match self.before {
+            Some(before) => before.clone(),
+            None => Outside::of(&self.context.engine),
+        }
+    }
+
+    /// The word at this position. Only for positions that the arity guarantees.
+    pub(crate) fn word(&self, index: usize) -> &Bytes {
+        &self.words[index]
+    }
+
+    /// The selected database.
+    pub(crate) fn db(&self) -> DbIndex {
+        self.session.client.db.get()
+    }
+
+    /// The key named by the word at this position.
+    pub(crate) fn key(&self, index: usize) -> Key {
+        Key { db: self.db(), name: self.word(index).clone() }
+    }
+
+    /// What there is of a key and a group: for errors whose order depends on it, and only then.
+    pub(crate) fn existence(&mut self, key: Key, group: Bytes) -> Result<Existence, CommandError> {
+        let asked = XInfoConsumers { key, group };
+        let result = match &mut self.door {
+            Door::Engine(engine) => {
+                let ticket = engine.submit(&asked);
+                self.after = self.after.max(ticket.after);
+                ticket.result
+            }
+            Door::Transaction(transaction) => transaction.execute(&asked),
+        };
+        match result {
+            Ok(_) => Ok(Existence::Group),
+            Err(Error::Refused(Refusal::NoSuchKey)) => Ok(Existence::NoKey),
+            Err(Error::Refused(Refusal::NoSuchGroup { .. } | Refusal::NoSuchKeyOrGroup { .. })) => {
+                Ok(Existence::NoGroup)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a key exists: for errors whose order depends on it, and only then.
+    pub(crate) fn key_exists(&mut self, key: &Key) -> Result<bool, CommandError> {
+        let asked = claimlog::op::Exists { db: key.db, keys: vec![key.name.clone()] };
+        Ok(self.execute(&asked)? > 0)
+    }
+
+    /// `ERR unknown subcommand or wrong number of arguments for '...'`
+    pub(crate) fn subcommand_syntax(&self) -> CommandError {
+        let word = self.words.get(1).map_or(&b""[..], |word| &word[..word.len().min(ECHO_BYTES_MAX)]);
+        let container = self.spec.name.split('|').next().unwrap_or_default().to_uppercase();
+        let mut text = b"ERR unknown subcommand or wrong number of arguments for '".to_vec();
+        text.extend_from_slice(word);
+        text.extend_from_slice(format!("'. Try {container} HELP.").as_bytes());
+        CommandError::owned(text)
+    }
+}
+
+/// What came of a request.
+pub(crate) struct Done {
+    /// The reply must not leave before this change is visible.
+    pub(crate) after: Seq,
+    /// What is left to do; `Err`: the engine failed, and nothing can be served any more.
+    pub(crate) outcome: Result<Outcome, Arc<str>>,
+}
+
+impl Done {
+    fn at_once(outcome: Outcome) -> Self {
+        Self { after: Seq::ZERO, outcome: Ok(outcome) }
+    }
+}
+
+/// Carries a request out, or queues it (MULTI), or refuses it. The reply goes to the end of `out`.
+pub(crate) fn dispatch(
+    session: &mut Session,
+    context: &Context,
+    words: &mut Vec<Bytes>,
+    out: &mut Vec<u8>,
+) -> Done {
+    let Some(name) = words.first() else { return Done::at_once(Outcome::Done) };
+    // What a browser was tricked into sending: as in Redis, no reply, and the connection is closed.
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        return Done::at_once(Outcome::Close);
+    }
+    context.stats.commands.set(context.stats.commands.get() + 1);
+    let found = match check(session, context, words) {
+        Ok(found) => found,
+        Err(error) => {
+            if let Some(queue) = &mut session.queue {
+                queue.aborted = true;
+            }
+            return reject(session, context, out, &error);
+        }
+    };
+    session.client.last_command.set(found.spec.name);
+    if session.queue.is_some() && !found.spec.runs_inside_multi() {
+        return enqueue(session, found, words, out);
+    }
+    let reply = Encoder::new(out, session.client.protocol.get());
+    let door = Door::Engine(&context.engine);
+    let (after, outcome) = run(found, words, session, context, reply, door, None);
+    session.last_seq = session.last_seq.max(after);
+    Done { after, outcome }
+}
+
+/// Queues a command until EXEC.
+fn enqueue(session: &mut Session, found: Found, words: &mut Vec<Bytes>, out: &mut Vec<u8>) -> Done {
+    let mut reply = Encoder::new(out, session.client.protocol.get());
+    if let Some(queue) = &mut session.queue {
+        queue.bytes += words.iter().map(|word| word.len() + size_of::<Bytes>()).sum::<usize>();
+        if queue.bytes > QUEUED_BYTES_MAX {
+            return Done::at_once(Outcome::Close);
+        }
+        queue.commands.push(Queued { found, words: std::mem::take(words) });
+        session.client.queued.set(queue.commands.len() as i64);
+    }
+    reply.simple(b"QUEUED");
+    Done::at_once(Outcome::Done)
+}
+
+/// Runs a command that passed all checks. An error replaces whatever it had written.
+pub(crate) fn run(
+    found: Found,
+    words: &Words,
+    session: &mut Session,
+    context: &Context,
+    reply: Encoder<'_>,
+    door: Door<'_, '_>,
+    before: Option<&Outside>,
+) -> (Seq, Result<Outcome, Arc<str>>) {
+    let start = reply.position();
+    let began = Instant::now();
+    let spec = found.spec;
+    let mut call = Call { spec, words, session, context, reply, door, before, after: Seq::ZERO };
+    let result = (spec.run)(&mut call);
+    let failed = result.is_err();
+    let outcome = match result {
+        Ok(outcome) => Ok(outcome),
+        Err(CommandError::Reply(text)) => {
+            call.reply.truncate(start);
+            call.reply.error(&text);
+            context.stats.count_error(&text);
+            Ok(Outcome::Done)
+        }
+        Err(CommandError::Fatal(why)) => {
+            call.reply.truncate(start);
+            Err(why)
+        }
+    };
+    let after = call.after;
+    context.stats.count_call(found.slot, began.elapsed(), failed);
+    (after, outcome)
+}
+
+/// All checks that come before a command is run or queued, in Redis's order.
+fn check(session: &Session, context: &Context, words: &Words) -> Result<Found, CommandError> {
+    let found = table::lookup(words)?;
+    let rejected = |error| {
+        context.stats.count_rejected(found.slot);
+        Err(error)
+    };
+    if !found.spec.arity.allows(words.len()) {
+        return rejected(wrong_arity(found.spec.name));
+    }
+    if !session.authenticated && !found.spec.flags.has(Flag::NoAuth) {
+        return rejected(CommandError::text("NOAUTH Authentication required."));
+    }
+    if session.queue.is_some() && found.spec.flags.has(Flag::NoMulti) {
+        return rejected(CommandError::text("ERR Command not allowed inside a transaction"));
+    }
+    Ok(found)
+}
+
+fn reject(session: &Session, context: &Context, out: &mut Vec<u8>, error: &CommandError) -> Done {
+    if let CommandError::Reply(text) = error {
+        context.stats.count_error(text);
+        Encoder::new(out, session.client.protocol.get()).error(text);
+    }
+    Done::at_once(Outcome::Done)
+}
+
+/// `ERR wrong number of arguments for '...' command`
+pub(crate) fn wrong_arity(name: &str) -> CommandError {
+    CommandError::owned(format!("ERR wrong number of arguments for '{name}' command"))
+}
+
+/// `ERR unknown command '...'`, with the first of its arguments.
+pub(crate) fn unknown_command(words: &Words) -> CommandError {
+    let cut = |word: &Bytes, room: usize| word.slice(..word.len().min(room));
+    let mut echoed = Vec::new();
+    for word in &words[1..] {
+        if echoed.len() >= ECHO_BYTES_MAX {
+            break;
+        }
+        let room = ECHO_BYTES_MAX - echoed.len();
+        echoed.push(b'\'');
+        echoed.extend_from_slice(&cut(word, room));
+        echoed.extend_from_slice(b"' ");
+    }
+    let name = words.first().map(|name| cut(name, ECHO_BYTES_MAX)).unwrap_or_default();
+    CommandError::owned(
+        [&b"ERR unknown command '"[..], &name, b"', with args beginning with: ", &echoed].concat(),
+    )
+}

@@ -1,0 +1,63 @@
+//! DEBUG: only what does no harm.
+
+use std::time::Duration;
+
+use super::args::is;
+use super::spec::{Arity, CommandSpec, Flag, Flags};
+use super::{Call, CommandError, Outcome};
+
+pub(crate) static SPEC: CommandSpec = CommandSpec {
+    name: "debug",
+    arity: Arity::at_least(2),
+    flags: Flags::of(&[Flag::Admin, Flag::Noscript, Flag::Loading, Flag::Stale]),
+    summary: "A container for debugging commands",
+    since: "1.0.0",
+    group: "server",
+    complexity: "Depends on subcommand.",
+    doc_flags: &["syscmd"],
+    run,
+    ..CommandSpec::DEFAULT
+};
+
+
+/// The longest DEBUG SLEEP.
+const SLEEP_SECS_MAX: f64 = 3600.0;
+
+fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    match call.words {
+        [_, sub, seconds] if is(sub, "SLEEP") => sleep(call, seconds),
+        [_, sub, _] if is(sub, "SET-ACTIVE-EXPIRE") => {
+            call.reply.ok();
+            Ok(Outcome::Done)
+        }
+        [_, sub] if is(sub, "HELP") => {
+            let lines = [
+                "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                "SET-ACTIVE-EXPIRE (0|1)",
+                "    Accepted, without effect.",
+                "SLEEP <seconds>",
+                "    Stop serving this connection for <seconds>. Decimals allowed. Others are served meanwhile.",
+                "HELP",
+                "    Prints this help.",
+            ];
+            call.reply.array(lines.len());
+            for line in lines {
+                call.reply.simple(line.as_bytes());
+            }
+            Ok(Outcome::Done)
+        }
+        _ => Err(call.subcommand_syntax()),
+    }
+}
+
+/// Redis stops serving everybody; here one client can't do that to the others.
+fn sleep(call: &mut Call<'_, '_>, seconds: &[u8]) -> Result<Outcome, CommandError> {
+    let seconds: f64 = std::str::from_utf8(seconds).ok().and_then(|text| text.parse().ok()).unwrap_or(0.0);
+    let seconds = if seconds > 0.0 { seconds.min(SLEEP_SECS_MAX) } else { 0.0 };
+    if call.in_transaction() {
+        call.reply.ok();
+        return Ok(Outcome::Done);
+    }
+    let time = Some(Duration::from_secs_f64(seconds));
+    Ok(Outcome::Pause { time, encode: |reply| reply.ok() })
+}

@@ -1,0 +1,112 @@
+//! Commands: words in, requests to the engine, replies out.
+//!
+//! One file per command (or container of subcommands), one row in [`table`]. A command is synchronous: it parses
+//! everything first, then asks the engine, then encodes the reply straight into the connection's buffer. Waiting,
+//! for the disk or for data, is the server's business: a command only says what to wait for ([`Outcome`]).
+
+mod args;
+mod call;
+mod context;
+mod docs;
+mod glob;
+mod info_text;
+mod reply;
+mod session;
+mod spec;
+mod stats;
+mod table;
+
+mod auth;
+mod client;
+mod command_cmd;
+mod config_cmd;
+mod connection;
+mod debug;
+mod flush;
+mod hello;
+mod info;
+mod keys;
+mod multi;
+mod shutdown;
+mod time;
+mod wait;
+mod xack;
+mod xadd;
+mod xautoclaim;
+mod xclaim;
+mod xdel;
+mod xgroup;
+mod xinfo;
+mod xlen;
+mod xpending;
+mod xrange;
+mod xread;
+mod xreadgroup;
+mod xsetid;
+mod xtrim;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use claimlog::engine::{Error, Waiting};
+use claimlog::op::{Refusal, StreamRead};
+
+use claimlog::resp::Encoder;
+
+pub(crate) use call::{Call, Done, dispatch};
+pub(crate) use context::{Context, RecoverySummary};
+pub(crate) use session::{Client, Session};
+pub(crate) use stats::add as stats_add;
+
+/// The Redis version whose commands and options are all there.
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
+
+/// What is left to do when a command has run.
+pub(crate) enum Outcome {
+    /// Nothing: the reply is in the buffer.
+    Done,
+    /// Wait for data, at most so long (`None`: for ever), then encode it, or nothing.
+    Park { waiting: Waiting, timeout: Option<Duration>, encode: fn(&mut Encoder<'_>, &[StreamRead]) },
+    /// Wait, then encode. Nothing but the passing of time ends it.
+    Pause { time: Option<Duration>, encode: fn(&mut Encoder<'_>) },
+    /// Close the connection once the reply has left.
+    Close,
+    /// End the server.
+    Shutdown,
+}
+
+/// Why a command gives an error.
+#[derive(Clone, Debug)]
+pub(crate) enum CommandError {
+    /// The reply, code first.
+    Reply(Cow<'static, [u8]>),
+    /// The engine failed or was closed: nothing can be served any more.
+    Fatal(Arc<str>),
+}
+
+impl CommandError {
+    pub(crate) const fn text(text: &'static str) -> Self {
+        Self::Reply(Cow::Borrowed(text.as_bytes()))
+    }
+
+    pub(crate) fn owned(text: impl Into<Vec<u8>>) -> Self {
+        Self::Reply(Cow::Owned(text.into()))
+    }
+}
+
+impl From<Refusal> for CommandError {
+    fn from(refusal: Refusal) -> Self {
+        Self::owned(refusal.wire())
+    }
+}
+
+impl From<Error> for CommandError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(refusal) => refusal.into(),
+            Error::Failed(why) => Self::Fatal(why),
+            Error::Closed => Self::Fatal("the engine is closed".into()),
+        }
+    }
+}

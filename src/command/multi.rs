@@ -1,0 +1,155 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH: several commands as one.
+
+use claimlog::op::Key;
+
+use super::call::{Door, Outside, run};
+use super::session::{Queue, Queued};
+use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
+use super::{Call, CommandError, Outcome};
+
+pub(crate) static SPEC_MULTI: CommandSpec = CommandSpec {
+    name: "multi",
+    arity: Arity::exactly(1),
+    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy]),
+    categories: &[Category::Transaction],
+    summary: "Mark the start of a transaction block",
+    since: "1.2.0",
+    group: "transactions",
+    complexity: "O(1)",
+    run: multi,
+    ..CommandSpec::DEFAULT
+};
+
+pub(crate) static SPEC_EXEC: CommandSpec = CommandSpec {
+    name: "exec",
+    arity: Arity::exactly(1),
+    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::SkipSlowlog]),
+    categories: &[Category::Transaction],
+    summary: "Execute all commands issued after MULTI",
+    since: "1.2.0",
+    group: "transactions",
+    complexity: "Depends on commands in the transaction",
+    run: exec,
+    ..CommandSpec::DEFAULT
+};
+
+pub(crate) static SPEC_DISCARD: CommandSpec = CommandSpec {
+    name: "discard",
+    arity: Arity::exactly(1),
+    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy]),
+    categories: &[Category::Transaction],
+    summary: "Discard all commands issued after MULTI",
+    since: "2.0.0",
+    group: "transactions",
+    complexity: "O(N), when N is the number of queued commands",
+    run: discard,
+    ..CommandSpec::DEFAULT
+};
+
+pub(crate) static SPEC_WATCH: CommandSpec = CommandSpec {
+    name: "watch",
+    arity: Arity::at_least(2),
+    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy]),
+    categories: &[Category::Transaction],
+    keys: &[KeySpec::index(1, -1, 1).flags(&["RO"])],
+    summary: "Watch the given keys to determine execution of the MULTI/EXEC block",
+    since: "2.2.0",
+    group: "transactions",
+    complexity: "O(1) for every key.",
+    args: &[Arg::key("key").many()],
+    run: watch,
+    ..CommandSpec::DEFAULT
+};
+
+pub(crate) static SPEC_UNWATCH: CommandSpec = CommandSpec {
+    name: "unwatch",
+    arity: Arity::exactly(1),
+    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::AllowBusy]),
+    categories: &[Category::Transaction],
+    summary: "Forget about all watched keys",
+    since: "2.2.0",
+    group: "transactions",
+    complexity: "O(1)",
+    run: unwatch,
+    ..CommandSpec::DEFAULT
+};
+
+
+impl CommandSpec {
+    /// Whether it runs at once after MULTI, where others are queued.
+    pub(crate) fn runs_inside_multi(&self) -> bool {
+        matches!(self.name, "exec" | "discard" | "multi" | "watch" | "quit" | "reset")
+    }
+}
+
+fn multi(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    if call.session.queue.is_some() {
+        return Err(CommandError::text("ERR MULTI calls can not be nested"));
+    }
+    call.session.queue = Some(Queue::default());
+    call.session.client.queued.set(0);
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn discard(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    call.session.leave_multi().ok_or(CommandError::text("ERR DISCARD without MULTI"))?;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    if call.session.queue.is_some() {
+        return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    let db = call.db();
+    let watch = call.session.watch.get_or_insert_with(|| call.context.engine.watch());
+    for name in &call.words[1..] {
+        watch.add(&Key { db, name: name.clone() });
+    }
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+fn unwatch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    call.session.watch = None;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// All that was queued, as one transaction: one time, one batch in the log, nothing in between.
+fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let watch = call.session.watch.take();
+    let queue = call.session.leave_multi().ok_or(CommandError::text("ERR EXEC without MULTI"))?;
+    if queue.aborted {
+        return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
+    }
+    let engine = &call.context.engine;
+    let before = Outside::of(engine);
+    // One thread decides everything, so nothing comes between this look and the transaction.
+    let dirty = watch.is_some_and(|watch| watch.dirty());
+    let start = call.reply.position();
+    let (session, context, reply) = (&mut *call.session, call.context, &mut call.reply);
+    let ticket = engine.transaction(|transaction| {
+        if dirty {
+            reply.null_array();
+            return Ok(());
+        }
+        reply.array(queue.commands.len());
+        for Queued { found, words } in &queue.commands {
+            let door = Door::Transaction(transaction);
+            reply.set_protocol(session.client.protocol.get());
+            run(*found, words, session, context, reply.reborrow(), door, Some(&before)).1?;
+        }
+        Ok(())
+    });
+    call.after = call.after.max(ticket.after);
+    match ticket.result {
+        Ok(Ok(())) => Ok(Outcome::Done),
+        Ok(Err(why)) => Err(CommandError::Fatal(why)),
+        Err(error) => {
+            call.reply.truncate(start);
+            Err(error.into())
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What a connection is: the part that others may look at ([`Client`]), and its own ([`Session`]).
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Instant;
+
+use bytes::Bytes;
+use claimlog::Seq;
+use claimlog::engine::Watch;
+use claimlog::op::DbIndex;
+
+use super::table::Found;
+use claimlog::resp::Protocol;
+
+/// What is known of a connected client. Others see it in CLIENT LIST and may kill it.
+pub(crate) struct Client {
+    /// Never given out twice while the server runs.
+    pub(crate) id: u64,
+    /// Its address, where it is known.
+    pub(crate) address: Option<SocketAddr>,
+    /// The address it connected to.
+    pub(crate) local_address: Option<SocketAddr>,
+    pub(crate) connected: Instant,
+    pub(crate) last_active: Cell<Instant>,
+    pub(crate) name: RefCell<Bytes>,
+    pub(crate) library_name: RefCell<Bytes>,
+    pub(crate) library_version: RefCell<Bytes>,
+    pub(crate) db: Cell<DbIndex>,
+    pub(crate) protocol: Cell<Protocol>,
+    /// The command it sent last.
+    pub(crate) last_command: Cell<&'static str>,
+    /// Commands queued since MULTI; -1 outside.
+    pub(crate) queued: Cell<i64>,
+    pub(crate) blocked: Cell<bool>,
+    /// CLIENT UNBLOCK: to be woken, with an error or as after its timeout.
+    pub(crate) unblock: Cell<Option<bool>>,
+    pub(crate) no_evict: Cell<bool>,
+    pub(crate) no_touch: Cell<bool>,
+    /// Bytes received and not yet understood.
+    pub(crate) received_bytes: Cell<usize>,
+    /// Bytes of replies that have not left.
+    pub(crate) unsent_bytes: Cell<usize>,
+    /// To be closed as soon as it is looked at.
+    pub(crate) killed: Cell<bool>,
+    /// Wakes its connection.
+    pub(crate) waker: RefCell<Option<Waker>>,
+}
+
+/// The kinds of clients that CLIENT LIST and KILL know. There are only normal ones here so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientKind {
+    Normal,
+    Master,
+    Replica,
+    PubSub,
+}
+
+impl ClientKind {
+    pub(crate) fn parse(word: &[u8]) -> Option<Self> {
+        match word.to_ascii_lowercase().as_slice() {
+            b"normal" => Some(Self::Normal),
+            b"master" => Some(Self::Master),
+            b"replica" | b"slave" => Some(Self::Replica),
+            b"pubsub" => Some(Self::PubSub),
+            _ => None,
+        }
+    }
+}
+
+impl Client {
+    pub(crate) fn new(id: u64, address: Option<SocketAddr>, local_address: Option<SocketAddr>) -> Self {
+        let now = Instant::now();
+        Self {
+            id,
+            address,
+            local_address,
+            connected: now,
+            last_active: Cell::new(now),
+            name: RefCell::default(),
+            library_name: RefCell::default(),
+            library_version: RefCell::default(),
+            db: Cell::default(),
+            protocol: Cell::default(),
+            last_command: Cell::new("NULL"),
+            queued: Cell::new(-1),
+            blocked: Cell::new(false),
+            unblock: Cell::new(None),
+            no_evict: Cell::new(false),
+            no_touch: Cell::new(false),
+            received_bytes: Cell::new(0),
+            unsent_bytes: Cell::new(0),
+            killed: Cell::new(false),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// Has its connection closed.
+    pub(crate) fn kill(&self) {
+        self.killed.set(true);
+        self.wake();
+    }
+
+    /// Has its connection look around.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Its address as CLIENT LIST shows it.
+    pub(crate) fn address_text(address: Option<SocketAddr>) -> String {
+        address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
+    }
+
+    /// Its line in CLIENT LIST.
+    pub(crate) fn line(&self, now: Instant) -> String {
+        let mut flags = String::new();
+        for (is_so, letter) in
+            [(self.queued.get() >= 0, 'x'), (self.blocked.get(), 'b'), (self.no_evict.get(), 'e'), (self.no_touch.get(), 'T')]
+        {
+            if is_so {
+                flags.push(letter);
+            }
+        }
+        if flags.is_empty() {
+            flags.push('N');
+        }
+        let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
+        format!(
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
+             qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+            self.id,
+            Self::address_text(self.address),
+            Self::address_text(self.local_address),
+            text(&self.name),
+            now.saturating_duration_since(self.connected).as_secs(),
+            now.saturating_duration_since(self.last_active.get()).as_secs(),
+            self.db.get().get(),
+            self.queued.get(),
+            self.received_bytes.get(),
+            self.unsent_bytes.get(),
+            self.unsent_bytes.get(),
+            self.received_bytes.get() + self.unsent_bytes.get(),
+            self.last_command.get(),
+            self.protocol.get().number(),
+            text(&self.library_name),
+            text(&self.library_version),
+        )
+    }
+}
+
+/// A command that waits for EXEC.
+pub(crate) struct Queued {
+    pub(crate) found: Found,
+    pub(crate) words: Vec<Bytes>,
+}
+
+/// What was queued since MULTI.
+#[derive(Default)]
+pub(crate) struct Queue {
+    pub(crate) commands: Vec<Queued>,
+    pub(crate) bytes: usize,
+    /// A command could not be queued: EXEC will refuse the lot.
+    pub(crate) aborted: bool,
+}
+
+/// A connection's own state.
+pub(crate) struct Session {
+    pub(crate) client: Rc<Client>,
+    pub(crate) authenticated: bool,
+    pub(crate) queue: Option<Queue>,
+    pub(crate) watch: Option<Watch>,
+    /// The last change that a reply to this client waited for (WAITAOF).
+    pub(crate) last_seq: Seq,
+}
+
+impl Session {
+    pub(crate) fn new(client: Rc<Client>, authenticated: bool) -> Self {
+        Self { client, authenticated, queue: None, watch: None, last_seq: Seq::ZERO }
+    }
+
+    /// Ends the transaction, if there is one, and forgets the watched keys.
+    pub(crate) fn leave_multi(&mut self) -> Option<Queue> {
+        self.watch = None;
+        self.client.queued.set(-1);
+        self.queue.take()
+    }
+
+    /// Back to how the connection began (RESET).
+    pub(crate) fn reset(&mut self, authenticated: bool) {
+        self.leave_multi();
+        self.authenticated = authenticated;
+        self.client.db.set(DbIndex::default());
+        self.client.protocol.set(Protocol::Resp2);
+        self.client.name.take();
+        self.client.no_evict.set(false);
+        self.client.no_touch.set(false);
+    }
+}

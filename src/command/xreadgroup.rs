@@ -1,0 +1,64 @@
+//! XREADGROUP: delivers new entries to a consumer, or reads its history again.
+
+use claimlog::engine::BlockingRead;
+use claimlog::op::{GroupFrom, Key, Refusal, XReadGroup};
+
+use super::args::id;
+use super::call::Existence;
+use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
+use super::xread::{find_keys, options, read};
+use super::{Call, CommandError, Outcome};
+
+pub(crate) static SPEC: CommandSpec = CommandSpec {
+    name: "xreadgroup",
+    arity: Arity::at_least(7),
+    flags: Flags::of(&[Flag::Write, Flag::Blocking]),
+    categories: &[Category::Stream],
+    keys: &[KeySpec::keyword("STREAMS", 4, -1, 1, 2).flags(&["RO", "access"])],
+    summary: "Return new entries from a stream using a consumer group, or access the history of the pending entries for a given consumer. Can block.",
+    since: "5.0.0",
+    group: "stream",
+    complexity: "For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.",
+    args: &[Arg::block("group_consumer", &[Arg::string("group"), Arg::string("consumer")]).after("GROUP"), Arg::integer("count").after("COUNT").optional(), Arg::integer("milliseconds").after("BLOCK").optional(), Arg::word("noack", "NOACK").optional(), Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS")],
+    find_keys: Some(find_keys),
+    run,
+    ..CommandSpec::DEFAULT
+};
+
+
+fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let options = options(call.words, true)?;
+    let Some((group, consumer)) = options.group else {
+        return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
+    };
+    let mut streams = Vec::with_capacity(options.keys.len());
+    for (index, (key, word)) in options.keys.iter().zip(options.ids).enumerate() {
+        let from = match &word[..] {
+            b">" => Ok(GroupFrom::New),
+            b"$" => Err(CommandError::text(
+                "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this \
+                 consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return \
+                 an empty result set.",
+            )),
+            word => id(word, 0).map(GroupFrom::History),
+        };
+        match from {
+            Ok(from) => streams.push((key.clone(), from)),
+            Err(error) => {
+                // Redis goes key by key, and looks for the group before it looks at the id.
+                for key in &options.keys[..=index] {
+                    let asked = Key { db: call.db(), name: key.clone() };
+                    if call.existence(asked, group.clone())? != Existence::Group {
+                        let (key, group) = (key.clone(), group.clone());
+                        return Err(Refusal::NoSuchGroupToRead { key, group }.into());
+                    }
+                }
+                return Err(error);
+            }
+        }
+    }
+    let (count, block, no_ack) = (options.count, options.block, options.no_ack);
+    let (group, consumer) = (group.clone(), consumer.clone());
+    let op = XReadGroup { db: call.db(), group, consumer, streams, count, no_ack };
+    read(call, BlockingRead::Group(op), block)
+}

@@ -1,0 +1,485 @@
+//! Requests out of bytes, however they were cut into pieces on the way.
+//!
+//! Two forms are understood, as in Redis: arrays of bulk strings, which all clients send, and plain lines
+//! (inline commands) for humans and health probes. Arguments of the first form are slices of the read buffer:
+//! nothing is copied. The decoder remembers where it stopped, so bytes are not looked at again and again while
+//! a large request is still arriving.
+
+use std::fmt;
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use super::parse_integer;
+
+/// The longest line: an inline command, or the header of an array or a bulk string. As in Redis.
+pub const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// The most arguments of one request. Redis went from this to 2^31 in 7.0; no client needs more.
+pub const ARGUMENTS_MAX: i64 = 1024 * 1024;
+/// The most arguments before the client has authenticated, where a password is asked for. As in Redis.
+pub const UNAUTHENTICATED_ARGUMENTS_MAX: i64 = 10;
+/// The longest argument before the client has authenticated, where a password is asked for. As in Redis.
+pub const UNAUTHENTICATED_BULK_BYTES_MAX: i64 = 16 * 1024;
+/// Room for this many arguments is kept between requests.
+const ARGUMENTS_KEPT: usize = 1024;
+
+/// What is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest argument (`proto-max-bulk-len`).
+    pub bulk_bytes_max: u64,
+    /// Whether the client may send requests of full size already.
+    pub authenticated: bool,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { bulk_bytes_max: 512 * 1024 * 1024, authenticated: true }
+    }
+}
+
+/// Bytes that are no request. Nothing after them can be understood: the connection is to be closed.
+///
+/// `Display` gives the text that a Redis server sends, error code first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProtocolError {
+    /// The number of arguments is no number, or too large.
+    ArrayLength,
+    /// The number of arguments has too many digits.
+    ArrayHeader,
+    /// More arguments than an unauthenticated client may send.
+    UnauthenticatedArrayLength,
+    /// An argument that does not begin with `$`, but with this byte.
+    NoBulk(u8),
+    /// The length of an argument is no number, or too large.
+    BulkLength,
+    /// The length of an argument has too many digits.
+    BulkHeader,
+    /// A longer argument than an unauthenticated client may send.
+    UnauthenticatedBulkLength,
+    /// An inline command that is too long.
+    InlineTooLong,
+    /// An inline command with a quote that does not end, or does not end its word.
+    Quotes,
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ERR Protocol error: ")?;
+        f.write_str(match self {
+            Self::ArrayLength => "invalid multibulk length",
+            Self::ArrayHeader => "too big mbulk count string",
+            Self::UnauthenticatedArrayLength => "unauthenticated multibulk length",
+            Self::NoBulk(byte) => {
+                // What is not printable would break the line that carries the error.
+                let shown = if byte.is_ascii_graphic() { char::from(*byte) } else { ' ' };
+                return write!(f, "expected '$', got '{shown}'");
+            }
+            Self::BulkLength => "invalid bulk length",
+            Self::BulkHeader => "too big bulk count string",
+            Self::UnauthenticatedBulkLength => "unauthenticated bulk length",
+            Self::InlineTooLong => "too big inline request",
+            Self::Quotes => "unbalanced quotes in request",
+        })
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+/// Cuts requests out of a stream of bytes.
+///
+/// ```
+/// use claimlog::resp::Decoder;
+/// let mut decoder = Decoder::default();
+/// decoder.buffer().extend_from_slice(b"*2\r\n$4\r\nXLEN\r\n$4\r\njo");
+/// let mut argv = Vec::new();
+/// assert_eq!(decoder.next_request(&mut argv), Ok(false)); // not all there yet
+/// decoder.buffer().extend_from_slice(b"bs\r\n");
+/// assert_eq!(decoder.next_request(&mut argv), Ok(true));
+/// assert_eq!(argv, ["XLEN", "jobs"]);
+/// ```
+#[derive(Debug, Default)]
+pub struct Decoder {
+    buffer: BytesMut,
+    limits: Limits,
+    /// Arguments still to come of the request that is being read; 0 between requests.
+    arguments_left: usize,
+    /// The length of the argument whose bytes come next, once its header was read.
+    bulk_bytes: Option<usize>,
+    /// Where reading goes on. Everything before belongs to the request that is being read.
+    position: usize,
+    /// How far the line at `position` was searched for its end.
+    searched: usize,
+    /// Where the arguments read so far lie.
+    arguments: Vec<(usize, usize)>,
+}
+
+impl Decoder {
+    /// The buffer to read into, at its end. Only ever append to it.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// How many bytes were received and not yet handed out.
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Changes what is accepted from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Gives back the memory of a large request that is done with.
+    pub fn shrink(&mut self, bytes_max: usize) {
+        if self.buffer.is_empty() && self.buffer.capacity() > bytes_max {
+            self.buffer = BytesMut::new();
+        }
+        if self.arguments.is_empty() && self.arguments.capacity() > ARGUMENTS_KEPT {
+            self.arguments = Vec::new();
+        }
+    }
+
+    /// Puts the next request into `argv`, whatever was in it before. `false`: it is not all there yet.
+    /// A request is never empty.
+    ///
+    /// # Errors
+    /// [`ProtocolError`]: this and everything after it can't be understood.
+    pub fn next_request(&mut self, argv: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
+        argv.clear();
+        loop {
+            if self.arguments_left == 0 {
+                let Some(&first) = self.buffer.first() else { return Ok(false) };
+                if first != b'*' {
+                    if !self.inline(argv)? {
+                        return Ok(false);
+                    }
+                    if argv.is_empty() {
+                        continue;
+                    }
+                    return Ok(true);
+                }
+                let Some(count) = self.array_header()? else { return Ok(false) };
+                if count == 0 {
+                    self.start_over();
+                    continue;
+                }
+                self.arguments_left = count;
+            }
+            while self.arguments_left > 0 {
+                if !self.argument()? {
+                    return Ok(false);
+                }
+            }
+            let request = self.buffer.split_to(self.position).freeze();
+            argv.extend(self.arguments.drain(..).map(|(start, end)| request.slice(start..end)));
+            self.start_over();
+            return Ok(true);
+        }
+    }
+
+    /// Forgets the bytes up to `position`, between two requests.
+    fn start_over(&mut self) {
+        self.position = 0;
+        self.searched = 0;
+    }
+
+    /// `*3\r\n`: how many arguments the request has. Consumes the header of an empty one.
+    fn array_header(&mut self) -> Result<Option<usize>, ProtocolError> {
+        let Some(end) = self.header_end(ProtocolError::ArrayHeader)? else { return Ok(None) };
+        let count = parse_integer(&self.buffer[1..end]).filter(|count| *count <= ARGUMENTS_MAX);
+        let count = count.ok_or(ProtocolError::ArrayLength)?;
+        if count > UNAUTHENTICATED_ARGUMENTS_MAX && !self.limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedArrayLength);
+        }
+        let count = usize::try_from(count).unwrap_or(0);
+        if count == 0 {
+            self.buffer.advance(end + 2);
+        } else {
+            self.position = end + 2;
+            self.searched = self.position;
+        }
+        Ok(Some(count))
+    }
+
+    /// `$5\r\nhello\r\n`: one argument, if all of it is there.
+    fn argument(&mut self) -> Result<bool, ProtocolError> {
+        let bytes = match self.bulk_bytes {
+            Some(bytes) => bytes,
+            None => {
+                let Some(end) = self.header_end(ProtocolError::BulkHeader)? else { return Ok(false) };
+                let header = &self.buffer[self.position..end];
+                if header.first() != Some(&b'$') {
+                    return Err(ProtocolError::NoBulk(header.first().copied().unwrap_or(b'\r')));
+                }
+                let bytes = parse_integer(&header[1..]).ok_or(ProtocolError::BulkLength)?;
+                if u64::try_from(bytes).map_or(true, |bytes| bytes > self.limits.bulk_bytes_max) {
+                    return Err(ProtocolError::BulkLength);
+                }
+                if bytes > UNAUTHENTICATED_BULK_BYTES_MAX && !self.limits.authenticated {
+                    return Err(ProtocolError::UnauthenticatedBulkLength);
+                }
+                self.position = end + 2;
+                self.searched = self.position;
+                *self.bulk_bytes.insert(usize::try_from(bytes).map_err(|_| ProtocolError::BulkLength)?)
+            }
+        };
+        // The two bytes after the argument are skipped unseen, as Redis does.
+        if self.buffer.len() - self.position < bytes + 2 {
+            return Ok(false);
+        }
+        self.arguments.push((self.position, self.position + bytes));
+        self.position += bytes + 2;
+        self.searched = self.position;
+        self.bulk_bytes = None;
+        self.arguments_left -= 1;
+        Ok(true)
+    }
+
+    /// Where the header line at `position` ends, once the two bytes of its line end are there.
+    fn header_end(&mut self, too_long: ProtocolError) -> Result<Option<usize>, ProtocolError> {
+        let from = self.searched.max(self.position);
+        let found = self.buffer[from..].iter().position(|byte| *byte == b'\r').map(|offset| from + offset);
+        self.searched = found.unwrap_or(self.buffer.len());
+        if self.searched - self.position > INLINE_BYTES_MAX {
+            return Err(too_long);
+        }
+        Ok(found.filter(|end| end + 2 <= self.buffer.len()))
+    }
+
+    /// A plain line. `argv` stays empty for an empty one.
+    fn inline(&mut self, argv: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
+        let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
+        let end = found.map_or(self.buffer.len(), |offset| self.searched + offset);
+        if end > INLINE_BYTES_MAX {
+            return Err(ProtocolError::InlineTooLong);
+        }
+        self.searched = end;
+        if found.is_none() {
+            return Ok(false);
+        }
+        let line = self.buffer.split_to(end);
+        self.buffer.advance(1);
+        self.start_over();
+        split_words(line.strip_suffix(b"\r").unwrap_or(&line), argv)?;
+        Ok(true)
+    }
+}
+
+/// Splits a line into words by Redis's rules: `"..."` with escapes, `'...'` with `\'` only; a closing quote
+/// must end its word.
+fn split_words(line: &[u8], argv: &mut Vec<Bytes>) -> Result<(), ProtocolError> {
+    let mut rest = line;
+    loop {
+        while let [first, tail @ ..] = rest {
+            if !is_blank(*first) {
+                break;
+            }
+            rest = tail;
+        }
+        // As in C, a NUL ends the line.
+        if rest.first().is_none_or(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let mut word = Vec::new();
+        rest = take_word(rest, &mut word)?;
+        argv.push(word.into());
+    }
+}
+
+/// Blanks as C's `isspace` sees them.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r')
+}
+
+/// Takes one word off the front; returns what follows it.
+fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        match rest {
+            [] | [0, ..] => return Ok(rest),
+            [blank, ..] if is_blank(*blank) => return Ok(rest),
+            [b'"', tail @ ..] => return take_double_quoted(tail, word),
+            [b'\'', tail @ ..] => return take_single_quoted(tail, word),
+            [byte, tail @ ..] => {
+                word.push(*byte);
+                rest = tail;
+            }
+        }
+    }
+}
+
+fn take_double_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        rest = match rest {
+            [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                word.push(hex_digit(*high) << 4 | hex_digit(*low));
+                tail
+            }
+            [b'\\', escaped, tail @ ..] => {
+                word.push(match escaped {
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'b' => 0x08,
+                    b'a' => 0x07,
+                    other => *other,
+                });
+                tail
+            }
+            [b'"', tail @ ..] => return end_of_quoted(tail),
+            [] | [0, ..] => return Err(ProtocolError::Quotes),
+            [byte, tail @ ..] => {
+                word.push(*byte);
+                tail
+            }
+        };
+    }
+}
+
+fn take_single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
+    loop {
+        rest = match rest {
+            [b'\\', b'\'', tail @ ..] => {
+                word.push(b'\'');
+                tail
+            }
+            [b'\'', tail @ ..] => return end_of_quoted(tail),
+            [] | [0, ..] => return Err(ProtocolError::Quotes),
+            [byte, tail @ ..] => {
+                word.push(*byte);
+                tail
+            }
+        };
+    }
+}
+
+/// A closing quote is followed by a blank or by the end of the line.
+fn end_of_quoted(rest: &[u8]) -> Result<&[u8], ProtocolError> {
+    match rest {
+        [] | [0, ..] => Ok(rest),
+        [blank, ..] if is_blank(*blank) => Ok(rest),
+        _ => Err(ProtocolError::Quotes),
+    }
+}
+
+fn hex_digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        b'a'..=b'f' => byte - b'a' + 10,
+        _ => byte - b'A' + 10,
+    }
+}
+
+/// Decodes a whole stream of bytes, given in pieces: all requests up to the end or to the first error.
+/// A pure function for tests and fuzzing.
+pub fn decode_all<'a>(
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    limits: Limits,
+) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+    let mut decoder = Decoder { limits, ..Decoder::default() };
+    let mut requests = Vec::new();
+    let mut argv = Vec::new();
+    for piece in pieces {
+        decoder.buffer().extend_from_slice(piece);
+        loop {
+            match decoder.next_request(&mut argv) {
+                Ok(true) => requests.push(std::mem::take(&mut argv)),
+                Ok(false) => break,
+                Err(error) => return (requests, Some(error)),
+            }
+        }
+    }
+    (requests, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decode(bytes: &[u8]) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+        decode_all([bytes], Limits::default())
+    }
+
+    fn error(bytes: &[u8]) -> String {
+        decode(bytes).1.expect("an error").to_string()
+    }
+
+    const SAMPLES: &[&[u8]] = &[
+        b"*1\r\n$4\r\nPING\r\n*2\r\n$4\r\nECHO\r\n$3\r\na\r\n\r\n",
+        b"PING\r\n\r\nPING \"a\\x41\\n\" 'b\\'c'\n*0\r\n*-1\r\n*1\r\n$0\r\n\r\n",
+        b"*1\r\n+a\r\n",
+        b"*1\r\n\n$4\r\nPING\r\n",
+        b"foo \"bar\r\nPING\r\n",
+        b"*x\r\n",
+        b"*1\r\n$x\r\n",
+        b"*3\r\n$4\r\nXLEN\r\n$-1\r\n",
+    ];
+
+    #[test]
+    fn every_split_of_a_stream_decodes_the_same() {
+        for sample in SAMPLES {
+            let whole = decode(sample);
+            for first in 0..sample.len() {
+                for second in first..sample.len() {
+                    let pieces = [&sample[..first], &sample[first..second], &sample[second..]];
+                    assert_eq!(decode_all(pieces, Limits::default()), whole, "{}", sample.escape_ascii());
+                }
+            }
+            assert_eq!(decode_all(sample.chunks(1), Limits::default()), whole);
+        }
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_splits_agree() {
+        // A small generator of its own: the seed is the number of the round.
+        const ALPHABET: &[u8] = b"**$$\r\r\n\n0123456789-+ \"'\\xaPING\0\xff";
+        for seed in 0..20_000u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut next = || {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                usize::try_from(state >> 33).unwrap()
+            };
+            let bytes: Vec<u8> = (0..next() % 60).map(|_| ALPHABET[next() % ALPHABET.len()]).collect();
+            let cut = next() % (bytes.len() + 1);
+            let pieces = [&bytes[..cut], &bytes[cut..]];
+            assert_eq!(decode(&bytes), decode_all(pieces, Limits::default()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        assert_eq!(error(b"*1048577\r\n"), "ERR Protocol error: invalid multibulk length");
+        assert_eq!(error(b"*01\r\n"), "ERR Protocol error: invalid multibulk length");
+        assert_eq!(error(b"*1\r\n$536870913\r\n"), "ERR Protocol error: invalid bulk length");
+        assert_eq!(error(b"*1\r\n$-1\r\n"), "ERR Protocol error: invalid bulk length");
+        assert_eq!(error(b"*1\r\n+a\r\n"), "ERR Protocol error: expected '$', got '+'");
+        assert_eq!(error(b"*1\r\n\n$4\r\nPING\r\n"), "ERR Protocol error: expected '$', got ' '");
+        assert_eq!(error(b"a \"b\"c\r\n"), "ERR Protocol error: unbalanced quotes in request");
+        assert_eq!(error(&[b'x'; 70_000]), "ERR Protocol error: too big inline request");
+        let digits = vec![b'1'; 70_000];
+        assert_eq!(error(&[b"*", &digits[..]].concat()), "ERR Protocol error: too big mbulk count string");
+        assert_eq!(error(&[b"*1\r\n$", &digits[..]].concat()), "ERR Protocol error: too big bulk count string");
+    }
+
+    #[test]
+    fn unauthenticated_clients_may_send_little() {
+        let limits = Limits { authenticated: false, ..Limits::default() };
+        let error = |bytes: &[u8]| decode_all([bytes], limits).1;
+        assert_eq!(error(b"*11\r\n"), Some(ProtocolError::UnauthenticatedArrayLength));
+        assert_eq!(error(b"*1\r\n$16385\r\n"), Some(ProtocolError::UnauthenticatedBulkLength));
+        assert_eq!(error(b"*10\r\n$16384\r\n"), None);
+    }
+
+    #[test]
+    fn arguments_are_slices_of_the_read_buffer() {
+        let mut decoder = Decoder::default();
+        decoder.buffer().extend_from_slice(b"*2\r\n$4\r\nXLEN\r\n$4\r\njobs\r\n");
+        let range = decoder.buffer().as_ptr_range();
+        let mut argv = Vec::new();
+        assert_eq!(decoder.next_request(&mut argv), Ok(true));
+        assert!(argv.iter().all(|argument| range.contains(&argument.as_ptr())));
+    }
+}

@@ -1,0 +1,52 @@
+//! The one committer. It runs after the connections that were ready, so that one sync serves them all.
+
+use std::rc::Rc;
+
+use claimlog::engine::Error;
+
+use super::Server;
+use super::connection::Wire;
+
+/// Commits whenever something waits for it.
+pub(crate) async fn run(server: Rc<Server>) {
+    loop {
+        server.commit_wanted.notified().await;
+        server.commit();
+    }
+}
+
+impl Server {
+    /// Puts a connection on the list of those whose replies wait for a commit.
+    pub(crate) fn park(&self, wire: &Rc<Wire>) {
+        if !wire.listed.replace(true) {
+            self.parked.borrow_mut().push(wire.clone());
+        }
+        self.commit_wanted.notify_one();
+    }
+
+    /// Has the committer run, even if no reply waits: in the modes that do not wait for the disk something has to
+    /// bring the log there all the same.
+    pub(crate) fn want_commit(&self) {
+        self.commit_wanted.notify_one();
+    }
+
+    fn commit(&self) {
+        if self.has_failed().is_some() {
+            return;
+        }
+        match self.context.engine.commit() {
+            Ok(_) => {}
+            Err(Error::Failed(why)) => return self.fail(why),
+            Err(Error::Closed) => return self.fail("the engine was closed".into()),
+            Err(Error::Refused(refusal)) => return self.fail(refusal.to_string().into()),
+        }
+        let visible = self.context.engine.visible();
+        for wire in self.parked.take() {
+            wire.listed.set(false);
+            wire.send_visible(self, visible);
+            if wire.waits() {
+                self.park(&wire);
+            }
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One connection: reads, executes what it has got, parks the replies, waits where a command says so.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use claimlog::Seq;
+use claimlog::engine::{Error, Ticket, Waiting};
+use claimlog::op::StreamRead;
+use claimlog::resp::{Decoder, Encoder, Limits};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::{Instant, Sleep};
+
+use super::output::Output;
+use super::{Server, error_of};
+use crate::command::{Client, Outcome, Session, dispatch, stats_add};
+
+/// How much is read at a time.
+const READ_BYTES: usize = 16 * 1024;
+/// A connection with more unsent replies than this executes nothing until they have left: what a client does not
+/// read, it can't make grow.
+const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// A connection that is busy with a command is not read from once it has sent this much more.
+const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// The largest request, all its arguments together. As in Redis (`client-query-buffer-limit`).
+const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
+/// Timers are not set for longer than this: as good as for ever.
+const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// The way out of a connection: its replies and its socket. The committer writes to it too.
+pub(crate) struct Wire {
+    socket: OwnedWriteHalf,
+    output: RefCell<Output>,
+    client: Rc<Client>,
+    /// On the committer's list.
+    pub(crate) listed: Cell<bool>,
+    /// Its task waits for replies to leave: to go on, or to close.
+    wants_room: Cell<bool>,
+    /// The socket takes nothing any more.
+    broken: Cell<bool>,
+}
+
+impl Wire {
+    /// Sends what is visible. What the socket does not take at once is finished by the connection's own task.
+    pub(crate) fn send_visible(&self, server: &Server, visible: Seq) {
+        self.output.borrow_mut().release(visible);
+        self.send(server);
+        if self.broken.get() || self.wants_room.get() || !self.output.borrow().ready().is_empty() {
+            self.client.wake();
+        }
+    }
+
+    /// Writes until everything ready has left, or the socket takes no more.
+    fn send(&self, server: &Server) {
+        let mut output = self.output.borrow_mut();
+        while !output.ready().is_empty() && !self.broken.get() {
+            match self.socket.try_write(output.ready()) {
+                Ok(bytes) => {
+                    stats_add(&server.context.stats.writes, 1);
+                    stats_add(&server.context.stats.bytes_out, bytes as u64);
+                    output.consume(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => self.broken.set(true),
+            }
+        }
+        output.compact();
+        self.client.unsent_bytes.set(output.unsent());
+    }
+
+    /// Whether replies wait for a commit.
+    pub(crate) fn waits(&self) -> bool {
+        self.output.borrow().waits()
+    }
+
+    /// What waits will never leave: one error takes its place.
+    pub(crate) fn fail(&self, error: &[u8]) {
+        self.listed.set(false);
+        self.output.borrow_mut().fail(error);
+        self.client.wake();
+    }
+}
+
+/// A command that is not finished: it waits for data, or for time to pass.
+struct Blocked {
+    timer: Option<Pin<Box<Sleep>>>,
+    then: Then,
+}
+
+enum Then {
+    /// Encode what was read, or nothing.
+    Read(Option<Waiting>, fn(&mut Encoder<'_>, &[StreamRead])),
+    /// Encode this when the time is over.
+    Answer(fn(&mut Encoder<'_>)),
+}
+
+impl Blocked {
+    fn new(timeout: Option<Duration>, then: Then) -> Self {
+        let timer = timeout.map(|timeout| {
+            let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
+            Box::pin(tokio::time::sleep_until(deadline))
+        });
+        Self { timer, then }
+    }
+}
+
+struct Connection {
+    server: Rc<Server>,
+    wire: Rc<Wire>,
+    socket: OwnedReadHalf,
+    session: Session,
+    decoder: Decoder,
+    words: Vec<Bytes>,
+    blocked: Option<Blocked>,
+    /// Nothing more is read; closed as soon as all replies have left.
+    closing: bool,
+}
+
+/// Serves a connection, in a task of its own.
+pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
+    let context = &server.context;
+    let id = context.next_client_id();
+    let client = Rc::new(Client::new(id, stream.peer_addr().ok(), stream.local_addr().ok()));
+    context.clients.borrow_mut().insert(id, client.clone());
+    server.open.set(server.open.get() + 1);
+    let (socket, write_half) = stream.into_split();
+    let wire = Wire {
+        socket: write_half,
+        output: RefCell::default(),
+        client: client.clone(),
+        listed: Cell::new(false),
+        wants_room: Cell::new(false),
+        broken: Cell::new(false),
+    };
+    let no_password = context.config.borrow().password.is_none();
+    let mut connection = Connection {
+        server: server.clone(),
+        wire: Rc::new(wire),
+        socket,
+        session: Session::new(client, no_password),
+        decoder: Decoder::default(),
+        words: Vec::new(),
+        blocked: None,
+        closing: false,
+    };
+    tokio::task::spawn_local(async move { poll_fn(|task| connection.poll(task)).await });
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.server.context.clients.borrow_mut().remove(&self.session.client.id);
+        self.server.open.set(self.server.open.get() - 1);
+        if self.server.open.get() == 0 {
+            self.server.all_closed.notify_one();
+        }
+    }
+}
+
+impl Connection {
+    /// One pass: go on with what is blocked, execute, send, read; until there is nothing to do but wait.
+    fn poll(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        self.remember_waker(task);
+        loop {
+            let client = &self.session.client;
+            if client.killed.get() || self.wire.broken.get() {
+                return Poll::Ready(());
+            }
+            self.poll_blocked(task);
+            self.execute();
+            if self.server.stopping.get() {
+                self.blocked = None;
+                self.closing = true;
+            }
+            self.send();
+            if self.poll_sent(task).is_ready() {
+                return Poll::Ready(());
+            }
+            match self.poll_read(task) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(_) | Ok(0)) => {
+                    // The client has closed its side. What it waits for is given up; what was answered still leaves.
+                    self.blocked = None;
+                    self.closing = true;
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+        }
+    }
+
+    fn remember_waker(&self, task: &TaskContext<'_>) {
+        let mut waker = self.session.client.waker.borrow_mut();
+        if waker.as_ref().is_none_or(|known| !known.will_wake(task.waker())) {
+            *waker = Some(task.waker().clone());
+        }
+    }
+
+    /// Finishes a blocked command, if it is time.
+    fn poll_blocked(&mut self, task: &mut TaskContext<'_>) {
+        let Some(mut blocked) = self.blocked.take() else { return };
+        let unblock = self.session.client.unblock.take();
+        if let Then::Read(Some(waiting), encode) = &mut blocked.then
+            && let Poll::Ready(ticket) = Pin::new(waiting).poll(task)
+        {
+            let encode = *encode;
+            return self.finish(Ok(ticket), encode);
+        }
+        let over = blocked.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(task).is_ready());
+        if !over && unblock.is_none() {
+            self.blocked = Some(blocked);
+            return;
+        }
+        match blocked.then {
+            Then::Answer(encode) => self.reply(Seq::ZERO, encode),
+            Then::Read(waiting, encode) => {
+                let Some(waiting) = waiting else { return };
+                match (waiting.give_up(), unblock) {
+                    (Err(after), Some(true)) => self.reply(after, |reply| {
+                        reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK");
+                    }),
+                    (served, _) => self.finish(served, encode),
+                }
+            }
+        }
+        self.session.client.blocked.set(false);
+    }
+
+    /// Answers a read that waited: what it was served with, or that there was nothing until the timeout.
+    fn finish(
+        &mut self,
+        served: Result<Ticket<Vec<StreamRead>>, Seq>,
+        encode: fn(&mut Encoder<'_>, &[StreamRead]),
+    ) {
+        self.session.client.blocked.set(false);
+        match served {
+            Err(after) => self.reply(after, |reply| encode(reply, &[])),
+            Ok(Ticket { result: Ok(streams), after }) => self.reply(after, |reply| encode(reply, &streams)),
+            Ok(Ticket { result: Err(Error::Refused(refusal)), after }) => {
+                let text = refusal.wire();
+                self.server.context.stats.count_error(&text);
+                self.reply(after, |reply| reply.error(&text));
+            }
+            Ok(Ticket { result: Err(Error::Failed(why)), .. }) => self.fail(why),
+            Ok(Ticket { result: Err(Error::Closed), .. }) => self.closing = true,
+        }
+    }
+
+    /// Writes a reply that waits for a change.
+    fn reply(&mut self, after: Seq, encode: impl FnOnce(&mut Encoder<'_>)) {
+        let protocol = self.session.client.protocol.get();
+        let mut output = self.wire.output.borrow_mut();
+        encode(&mut Encoder::new(output.buffer(), protocol));
+        output.park(after);
+        self.session.last_seq = self.session.last_seq.max(after);
+    }
+
+    /// Executes what was received, as far as it goes.
+    fn execute(&mut self) {
+        let server = self.server.clone();
+        while self.blocked.is_none() && !self.closing {
+            if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
+                break;
+            }
+            if let Some(why) = server.has_failed() {
+                return self.fail(why);
+            }
+            match self.decoder.next_request(&mut self.words) {
+                Ok(true) => self.execute_one(&server),
+                Ok(false) => break,
+                Err(error) => {
+                    self.reply(Seq::ZERO, |reply| reply.error(error.to_string().as_bytes()));
+                    self.closing = true;
+                }
+            }
+        }
+        self.decoder.shrink(READ_BYTES * 4);
+        self.session.client.received_bytes.set(self.decoder.buffered());
+    }
+
+    fn execute_one(&mut self, server: &Server) {
+        let mut output = self.wire.output.borrow_mut();
+        let was_authenticated = self.session.authenticated;
+        let done = dispatch(&mut self.session, &server.context, &mut self.words, output.buffer());
+        output.park(done.after);
+        drop(output);
+        // The words are slices of the read buffer: let go of it.
+        self.words.clear();
+        if was_authenticated != self.session.authenticated {
+            self.set_limits();
+        }
+        match done.outcome {
+            Ok(Outcome::Done) => {}
+            Ok(Outcome::Park { waiting, timeout, encode }) => {
+                self.block(timeout, Then::Read(Some(waiting), encode));
+            }
+            Ok(Outcome::Pause { time, encode }) => self.block(time, Then::Answer(encode)),
+            Ok(Outcome::Close) => self.closing = true,
+            Ok(Outcome::Shutdown) => {
+                self.closing = true;
+                server.stop();
+            }
+            Err(why) => self.fail(why),
+        }
+    }
+
+    fn block(&mut self, timeout: Option<Duration>, then: Then) {
+        self.session.client.unblock.set(None);
+        self.session.client.blocked.set(true);
+        self.blocked = Some(Blocked::new(timeout, then));
+    }
+
+    fn set_limits(&mut self) {
+        let bulk_bytes_max = self.server.context.config.borrow().bulk_bytes_max;
+        self.decoder.set_limits(Limits { bulk_bytes_max, authenticated: self.session.authenticated });
+    }
+
+    /// The engine failed: says so and closes.
+    fn fail(&mut self, why: Arc<str>) {
+        self.wire.output.borrow_mut().fail(&error_of(&why));
+        self.closing = true;
+        self.server.fail(why);
+    }
+
+    /// Sends what is visible; the rest is the committer's.
+    fn send(&mut self) {
+        let visible = self.server.context.engine.visible();
+        self.wire.output.borrow_mut().release(visible);
+        if self.wire.waits() {
+            // All in one write, after the commit.
+            self.server.park(&self.wire);
+            return;
+        }
+        self.wire.send(&self.server);
+        if self.session.last_seq > self.server.context.engine.durable() {
+            self.server.want_commit();
+        }
+    }
+
+    /// Ready when everything has left and the connection is to be closed. Otherwise sees to it that the task is
+    /// woken when the socket takes more.
+    fn poll_sent(&mut self, task: &mut TaskContext<'_>) -> Poll<()> {
+        while !self.wire.broken.get() && !self.wire.waits() && !self.wire.output.borrow().ready().is_empty() {
+            match self.wire.socket.as_ref().poll_write_ready(task) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(())) => self.wire.send(&self.server),
+                Poll::Ready(Err(_)) => self.wire.broken.set(true),
+            }
+        }
+        let unsent = self.wire.output.borrow().unsent();
+        self.wire.wants_room.set(self.closing || unsent > UNSENT_BYTES_MAX);
+        if self.wire.broken.get() || (self.closing && unsent == 0) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Reads more, if there is use for it now.
+    fn poll_read(&mut self, task: &mut TaskContext<'_>) -> Poll<io::Result<usize>> {
+        let stalled = self.wire.wants_room.get();
+        let waiting = self.blocked.is_some() && self.decoder.buffered() > WAITING_BYTES_MAX;
+        if self.closing || stalled || waiting {
+            return Poll::Pending;
+        }
+        if self.decoder.buffered() > REQUEST_BYTES_MAX {
+            return Poll::Ready(Ok(0));
+        }
+        let buffer = self.decoder.buffer();
+        buffer.reserve(READ_BYTES);
+        let read = pin!(self.socket.read_buf(buffer)).poll(task);
+        if let Poll::Ready(Ok(bytes)) = read {
+            let context = &self.server.context;
+            stats_add(&context.stats.reads, 1);
+            stats_add(&context.stats.bytes_in, bytes as u64);
+            self.session.client.last_active.set(std::time::Instant::now());
+        }
+        read
+    }
+}

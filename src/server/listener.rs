@@ -1,0 +1,70 @@
+//! Accepts connections, up to `maxclients`, and closes those that were idle for too long.
+
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Server, connection};
+use crate::command::stats_add;
+
+/// How long accepting rests after an error (out of file descriptors, say).
+const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the server ends.
+pub(crate) async fn accept(server: Rc<Server>, listener: TcpListener) {
+    while !server.stopping.get() {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => admit(&server, stream),
+                Err(error) => {
+                    complain(&error);
+                    tokio::time::sleep(REST_AFTER_ERROR).await;
+                }
+            },
+            () = server.stop.notified() => {
+                // Others wait for this too.
+                server.stop.notify_one();
+                return;
+            }
+        }
+    }
+}
+
+/// Not worth ending for: the next one may go well.
+fn complain(error: &io::Error) {
+    let _ = writeln!(io::stderr(), "claimlog: a connection could not be accepted: {error}");
+}
+
+fn admit(server: &Rc<Server>, stream: TcpStream) {
+    let most = server.context.config.borrow().clients_max;
+    if server.context.clients.borrow().len() >= most as usize {
+        stats_add(&server.context.stats.connections_refused, 1);
+        // Best effort: whoever can't be told will see the connection close.
+        let _ = stream.try_write(b"-ERR max number of clients reached\r\n");
+        return;
+    }
+    stats_add(&server.context.stats.connections, 1);
+    // Replies are written whole; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    connection::start(server, stream);
+}
+
+/// Closes connections that sent nothing for longer than `timeout`. Once a second is often enough.
+pub(crate) async fn close_idle(server: Rc<Server>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let limit = Duration::from_secs(server.context.config.borrow().idle_secs_max);
+        if limit.is_zero() {
+            continue;
+        }
+        let now = Instant::now();
+        for client in server.context.clients.borrow().values() {
+            let idle = now.saturating_duration_since(client.last_active.get());
+            if idle > limit && !client.blocked.get() {
+                client.kill();
+            }
+        }
+    }
+}
