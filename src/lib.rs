@@ -7,6 +7,8 @@ pub mod wal;
 
 mod fields;
 mod id;
+pub mod record;
+mod state;
 
 pub use fields::Fields;
 pub use id::{ConsumerNo, DbNo, EntryId, PageNo, Seq, StreamNo};
