@@ -155,7 +155,7 @@ mod tests {
             Record::StreamCreated { stream, name: Blob::from(&b"orders"[..]) },
             Record::StreamDeleted { stream },
             Record::EntryAdded { stream, id, opens_node: true, fields: Blob::from(&b"\x01\x01f\x01v"[..]) },
-            Record::EntriesTrimmed { stream, below: id, removed: 3 },
+            Record::EntriesTrimmed { stream, through: id, removed: 3 },
             Record::EntriesDeleted { stream, ids: vec![id] },
             Record::IdsSet { stream, last_id: id, entries_added: 70_000, max_deleted_id: EntryId::MIN },
             Record::GroupCreated { group: group.clone(), cursor },

@@ -45,12 +45,12 @@ pub enum Record<'a> {
         #[serde(borrow)]
         fields: Blob<'a>,
     },
-    /// All entries below an id were trimmed. References to them stay in the pending entries lists.
+    /// All entries up to an id were trimmed. References to them stay in the pending entries lists.
     EntriesTrimmed {
         /// The stream.
         stream: StreamAt,
-        /// The smallest id that stays.
-        below: EntryId,
+        /// No entry up to this id stays.
+        through: EntryId,
         /// How many entries went.
         removed: u64,
     },

@@ -34,7 +34,7 @@ impl State {
             Record::EntryAdded { stream, id, opens_node, fields } => {
                 self.entry_added(seq, *stream, *id, *opens_node, fields)
             }
-            Record::EntriesTrimmed { stream, below, removed } => self.trimmed(seq, *stream, *below, *removed),
+            Record::EntriesTrimmed { stream, through, removed } => self.trimmed(seq, *stream, *through, *removed),
             Record::EntriesDeleted { stream, ids } => self.entries_deleted(seq, *stream, ids),
             Record::IdsSet { stream, last_id, entries_added, max_deleted_id } => {
                 let top = self.stream(*stream)?.entries.last_id()?;
@@ -166,14 +166,10 @@ impl State {
         })
     }
 
-    fn trimmed(&mut self, seq: Seq, at: StreamAt, below: EntryId, removed: u64) -> Applied {
-        let before = self.stream(at)?.entries.len();
-        ensure(removed <= before, || format!("{removed} entries can't be trimmed from {before}"))?;
-        self.change_stream(seq, at, |stream, stamp, trash| stream.entries.trim_below(below, stamp, trash))?;
-        let after = self.stream(at)?.entries.len();
-        ensure(before - after == removed, || {
-            format!("{} entries of stream {} were below {below}, not {removed}", before - after, at.no)
-        })
+    fn trimmed(&mut self, seq: Seq, at: StreamAt, through: EntryId, removed: u64) -> Applied {
+        let found = self.stream(at)?.entries.count_through(through)?;
+        ensure(found == removed, || format!("{found} entries of stream {} are not above {through}, not {removed}", at.no))?;
+        self.change_stream(seq, at, |stream, stamp, trash| stream.entries.trim_through(through, stamp, trash))
     }
 
     fn entries_deleted(&mut self, seq: Seq, at: StreamAt, ids: &[EntryId]) -> Applied {

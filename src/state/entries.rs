@@ -174,20 +174,20 @@ impl Entries {
         })
     }
 
-    /// Removes all entries below an id.
-    pub(super) fn trim_below(
+    /// Removes all entries up to an id.
+    pub(super) fn trim_through(
         &mut self,
-        below: EntryId,
+        through: EntryId,
         stamp: &mut Stamp<'_>,
         trash: &mut Trash,
     ) -> Result<(), Needs> {
-        self.pages.remove_below(&below, stamp, trash, |page| {
+        self.pages.remove_below(&through, stamp, trash, |page| {
             page.nodes.retain_mut(|node| {
-                if node.last_id < below {
+                if node.last_id <= through {
                     return false;
                 }
-                if node.master_id < below {
-                    node.delete_where(|id| id < below);
+                if node.master_id <= through {
+                    node.delete_where(|id| id <= through);
                 }
                 node.live > 0
             });
@@ -284,6 +284,25 @@ impl Entries {
             page = self.pages.leaf_after(&tail.last_id)?;
         }
         Ok(())
+    }
+
+    /// How many entries there are up to an id.
+    pub(crate) fn count_through(&self, through: EntryId) -> Result<u64, Needs> {
+        let mut count = 0;
+        let mut page = self.pages.first()?;
+        while let Some(current) = page {
+            for node in &current.nodes {
+                if node.last_id <= through {
+                    count += u64::from(node.live);
+                    continue;
+                }
+                let upto = node.entries().take_while(|entry| entry.id <= through);
+                return Ok(count + upto.filter(|entry| !entry.deleted).count() as u64);
+            }
+            let Some(tail) = current.nodes.last() else { break };
+            page = self.pages.leaf_after(&tail.last_id)?;
+        }
+        Ok(count)
     }
 
     /// The id of the entry after the first `skip` ones.
@@ -529,10 +548,12 @@ mod tests {
                         assert_eq!(entries.delete(id, &mut stamp).unwrap(), model.remove(&id).is_some());
                     }
                     _ => {
-                        let below = if random(20) == 0 { EntryId::MAX } else { some_id.unwrap_or(last) };
+                        let through = if random(20) == 0 { EntryId::MAX } else { some_id.unwrap_or(last) };
                         if random(3) == 0 {
-                            entries.trim_below(below, &mut stamp, &mut Vec::new()).unwrap();
-                            model = model.split_off(&below);
+                            let kept = through.successor().map_or_else(BTreeMap::new, |next| model.split_off(&next));
+                            assert_eq!(entries.count_through(through).unwrap(), model.len() as u64);
+                            entries.trim_through(through, &mut stamp, &mut Vec::new()).unwrap();
+                            model = kept;
                         }
                     }
                 }

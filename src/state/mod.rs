@@ -26,7 +26,7 @@ use self::stream::Stream;
 use self::tree::{Dump, LoadError, Needs, PartKey, Parts, Trash, Tree};
 use crate::id::{ConsumerNo, DbNo, PageNo, Seq, StreamNo};
 use crate::op::DbIndex;
-use crate::record::StreamAt;
+use crate::record::{Record, StreamAt};
 
 /// All databases.
 #[derive(Debug, Serialize, Deserialize)]
@@ -185,6 +185,14 @@ impl State {
     /// The number that the next consumer gets.
     pub(crate) fn next_consumer(&self) -> ConsumerNo {
         self.next_consumer
+    }
+
+    /// What the state would be after these records. For requests whose later steps depend on their earlier ones.
+    pub(crate) fn preview(&self, records: &[Record<'_>]) -> Result<Self, Misfit> {
+        let mut copy = self.clone();
+        let seq = self.applied.next();
+        records.iter().try_for_each(|record| copy.apply(seq, record))?;
+        Ok(copy)
     }
 
     /// What changes dropped since the last call.

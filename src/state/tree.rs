@@ -275,8 +275,8 @@ impl<L: Leaf> Tree<L> {
         }
     }
 
-    /// Removes all leaves that lie wholly below `bound`, and lets `cut` take the rest out of the leaf where the
-    /// bound lies. What was removed is put into `trash`, to be freed later.
+    /// Removes all leaves before the one where `bound` belongs, and lets `cut` take the rest out of that one. What
+    /// was removed is put into `trash`, to be freed later.
     pub(crate) fn remove_below(
         &mut self,
         bound: &L::Key,
