@@ -8,7 +8,8 @@ pub mod wal;
 mod fields;
 mod id;
 pub mod record;
+pub mod snapshot;
 mod state;
 
 pub use fields::Fields;
-pub use id::{ConsumerNo, DbNo, EntryId, PageNo, Seq, StreamNo};
+pub use id::{ConsumerNo, DbNo, EntryId, PageNo, PartKey, Seq, StreamNo};

@@ -24,7 +24,7 @@ mod xsetid;
 
 use bytes::Bytes;
 
-pub use crate::state::tree::{Needs, PartKey};
+pub use crate::state::tree::Needs;
 
 use crate::fields::Fields;
 use crate::id::{ConsumerNo, EntryId};

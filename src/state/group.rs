@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::pending::PendingList;
 use super::rows::{Row, RowCount, Rows};
 use super::tree::{Dump, LoadError, Needs, Parts, Stamp, Tree};
-use crate::id::ConsumerNo;
+use crate::id::{ConsumerNo, PartKey};
 use crate::record::Cursor;
 
 /// A consumer group.
@@ -128,6 +128,11 @@ impl Row for Group {
     fn dump_nested(&self, dump: &mut Dump<'_>) {
         self.consumers.dump(dump);
         self.pending.dump(dump);
+    }
+
+    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
+        self.consumers.visit_parts(visit);
+        self.pending.visit_parts(visit);
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

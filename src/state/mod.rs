@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use self::rows::{Row, RowCount, Rows};
 use self::stream::Stream;
-use self::tree::{Dump, LoadError, Needs, PartKey, Parts, Trash, Tree};
-use crate::id::{ConsumerNo, DbNo, PageNo, Seq, StreamNo};
+use self::tree::{Dump, LoadError, Needs, Parts, Trash, Tree};
+use crate::id::{ConsumerNo, DbNo, PageNo, PartKey, Seq, StreamNo};
 use crate::op::DbIndex;
 use crate::record::{Record, StreamAt};
 
@@ -210,6 +210,14 @@ impl State {
         }
         bincode::serde::encode_to_vec(self, bincode::config::standard())
             .expect("the head of the state is always encodable into memory")
+    }
+
+    /// Shows every part that the state consists of.
+    pub(crate) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        for database in &self.databases {
+            database.names.visit_parts(visit);
+            database.streams.visit_parts(visit);
+        }
     }
 
     /// The state that a dump came from. `load(dump(s)) == s`.

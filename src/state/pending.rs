@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::rows::{Row, Rows};
 use super::tree::{Dump, LoadError, Needs, Parts, Stamp, Summary, Tree};
-use crate::id::{ConsumerNo, EntryId};
+use crate::id::{ConsumerNo, EntryId, PartKey};
 
 /// A delivered entry that nobody has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -140,6 +140,10 @@ impl PendingList {
 
     pub(super) fn dump(&self, dump: &mut Dump<'_>) {
         self.rows.dump(dump);
+    }
+
+    pub(super) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        self.rows.visit_parts(visit);
     }
 
     pub(super) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::id::PartKey;
 use super::tree::{Dump, Leaf, LoadError, Needs, Parts, Stamp, Summary, Tree};
 
 /// One row of a sorted list.
@@ -23,6 +24,8 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     fn count(&self, summary: &mut Self::Summary);
     /// See [`Leaf::dump_nested`].
     fn dump_nested(&self, _dump: &mut Dump<'_>) {}
+    /// See [`Leaf::visit_nested`].
+    fn visit_nested(&self, _visit: &mut dyn FnMut(PartKey)) {}
     /// See [`Leaf::load_nested`].
     ///
     /// # Errors
@@ -87,6 +90,10 @@ impl<R: Row> Leaf for Rows<R> {
 
     fn dump_nested(&self, dump: &mut Dump<'_>) {
         self.rows.iter().for_each(|row| row.dump_nested(dump));
+    }
+
+    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
+        self.rows.iter().for_each(|row| row.visit_nested(visit));
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
@@ -229,8 +236,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::id::{PageNo, Seq};
-    use crate::state::tree::PartKey;
+    use crate::id::{PageNo, PartKey, Seq};
 
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Number(u64, u64);

@@ -7,7 +7,7 @@ use super::entries::Entries;
 use super::group::Group;
 use super::rows::{Row, RowCount, Rows};
 use super::tree::{Dump, LoadError, Needs, Parts, Tree};
-use crate::id::{EntryId, StreamNo};
+use crate::id::{EntryId, PartKey, StreamNo};
 use crate::record::Cursor;
 
 /// A stream.
@@ -153,6 +153,11 @@ impl Row for Stream {
     fn dump_nested(&self, dump: &mut Dump<'_>) {
         self.entries.pages.dump(dump);
         self.groups.dump(dump);
+    }
+
+    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
+        self.entries.pages.visit_parts(visit);
+        self.groups.visit_parts(visit);
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

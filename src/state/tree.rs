@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PageNo, Seq};
+use crate::id::{PageNo, PartKey, Seq};
 
 /// A branch is split when it has more children than this.
 const BRANCH_CHILDREN_MAX: usize = 64;
@@ -42,6 +42,8 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
     fn merge(&mut self, next: Self);
     /// Hands the pages of the trees that lie within its items to a dump.
     fn dump_nested(&self, _dump: &mut Dump<'_>) {}
+    /// Shows the parts of the trees that lie within its items.
+    fn visit_nested(&self, _visit: &mut dyn FnMut(PartKey)) {}
     /// Loads the trees that lie within its items.
     ///
     /// # Errors
@@ -74,16 +76,7 @@ impl Stamp<'_> {
     }
 }
 
-/// A part of the state that has to be loaded before a request can be decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct PartKey {
-    /// The batch that changed it last.
-    pub changed_at: Seq,
-    /// Its page number.
-    pub page: PageNo,
-}
-
-/// The parts without which a request can't be decided.
+/// A part without which a request can't be decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs(pub PartKey);
 
@@ -297,6 +290,13 @@ impl<L: Leaf> Tree<L> {
         }
     }
 
+    /// Shows every part that the tree consists of.
+    pub(crate) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        if let Some(root) = &self.root {
+            root.visit_parts(visit);
+        }
+    }
+
     /// Loads every page that is away.
     pub(crate) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
         self.root.as_mut().map_or(Ok(()), |root| root.load(parts))
@@ -461,6 +461,17 @@ impl<L: Leaf> Child<L> {
         }
         let bytes = bincode::serde::encode_to_vec(&**node, CONFIG).expect("a page is always encodable into memory");
         (dump.sink)(self.part, bytes);
+    }
+
+    fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        visit(self.part);
+        match &self.node {
+            Slot::Here(node) => match &**node {
+                Node::Leaf(leaf) => leaf.visit_nested(visit),
+                Node::Branch(children) => children.iter().for_each(|child| child.visit_parts(visit)),
+            },
+            Slot::Away => {}
+        }
     }
 
     fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
