@@ -76,7 +76,22 @@ impl fmt::Display for RecoveryReport {
             self.took.as_secs_f64(),
             self.last_seq
         )?;
-        write!(f, "\n{}", self.log)?;
+        let log = &self.log;
+        write!(f, "\nlog: opening {} in segment {}; {} segments, {} bytes read", log.epoch, log.segment, log.segments, log.bytes)?;
+        if log.rewritten > 0 {
+            write!(f, "; {} batches that no mark proved were written again", log.rewritten)?;
+        }
+        if let Some(cut) = &log.cut {
+            write!(
+                f,
+                "\ncut: {} bytes at offset {} of {}, before batch {}: {}",
+                cut.bytes,
+                cut.offset,
+                cut.path.display(),
+                cut.seq,
+                cut.case
+            )?;
+        }
         self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
     }
 }

@@ -68,7 +68,7 @@ pub struct Stats {
     pub durable: u64,
     /// Commits (chunks written) since the start.
     pub commits: u64,
-    /// Bytes of batches written to the log since the start.
+    /// Bytes written to the log since the start.
     pub log_bytes_written: u64,
     /// Blocked readers.
     pub waiters: u64,
@@ -471,7 +471,7 @@ impl Shared {
             (log.take(), mode)
         };
         let sync = mode == SyncMode::Always || force_sync;
-        let bytes = chunk.payload_bytes();
+        let bytes = chunk.len();
         if chunk.is_empty() && !(sync && writer.written().durable < writer.written().last) {
             return Ok(self.progress.visible());
         }
@@ -534,10 +534,11 @@ impl Shared {
             if core.ended().is_some() {
                 return Ok(());
             }
-            match core.log.as_mut() {
-                Some(log) if log.is_empty() && log.mark(written.durable) => log.take(),
-                _ => return Ok(()),
+            let Some(log) = core.log.as_mut().filter(|log| log.is_empty()) else { return Ok(()) };
+            if !log.mark(written.durable) {
+                return Ok(());
             }
+            log.take()
         };
         match writer.write(chunk, false) {
             Ok((_, spent)) => {

@@ -76,6 +76,12 @@ impl Chunk {
         self.pieces.is_empty()
     }
 
+    /// How many bytes will be written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The last batch appended before it was taken.
     #[must_use]
     pub fn last_seq(&self) -> Seq {
