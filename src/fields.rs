@@ -65,6 +65,12 @@ impl Fields {
         cursor.is_empty().then_some(Self { packed })
     }
 
+    /// Takes packed bytes that were made by this module.
+    pub(crate) fn from_trusted(packed: Bytes) -> Self {
+        debug_assert!(Self::from_packed(packed.clone()).is_some());
+        Self { packed }
+    }
+
     /// The packed form.
     pub(crate) fn packed(&self) -> &[u8] {
         &self.packed

@@ -119,6 +119,15 @@ number! {
     PageNo
 }
 
+/// The name of a part of the state in a snapshot: a page, as one batch left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PartKey {
+    /// The batch that changed it last.
+    pub changed_at: Seq,
+    /// Its page number.
+    pub page: PageNo,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,14 +1,29 @@
 //! claimlog: a durable Redis Streams engine.
+//!
+//! Every entry and every change of a consumer group (delivery, claim, acknowledgement, deletion) is in a write-ahead
+//! log before it is answered. A claim that was answered survives any crash, with its owner, its delivery time and its
+//! delivery count.
+//!
+//! Start with [`engine::Options`]; requests are the types of [`op`].
+//!
+//! It is not a cache and not a cluster: one process owns one directory.
 
 pub mod engine;
+pub mod error;
 pub mod io;
 pub mod op;
-#[cfg(feature = "server")]
-pub mod resp;
+pub mod record;
+pub mod recovery;
+pub mod snapshot;
 pub mod wal;
 
 mod fields;
 mod id;
+mod state;
+#[cfg(feature = "server")]
+pub mod resp;
 
+pub use engine::{Engine, Options};
+pub use error::{Error, OpenError};
 pub use fields::Fields;
-pub use id::{ConsumerNo, DbNo, EntryId, PageNo, Seq, StreamNo};
+pub use id::{ConsumerNo, DbNo, EntryId, PageNo, PartKey, Seq, StreamNo};

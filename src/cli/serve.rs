@@ -76,6 +76,7 @@ pub(crate) fn run(options: Options) -> u8 {
         std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone()).display(),
         sync_mode_name(config.sync_mode)
     ));
+    let report = format!("{report:?}");
     say(&report);
     say(format_args!("opened in {:.3} s", took.as_secs_f64()));
     let exposed = config.password.is_none() && config.bind.iter().any(|address| !address.is_loopback());
@@ -85,7 +86,7 @@ pub(crate) fn run(options: Options) -> u8 {
              delete everything. Set --requirepass, or bind to 127.0.0.1.",
         );
     }
-    let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis() };
+    let recovery = RecoverySummary { text: report, millis: took.as_millis() };
     match server::serve(engine, config, recovery, listening) {
         Ok(()) => {
             say("ended cleanly");
@@ -102,11 +103,8 @@ fn listening(addresses: &[SocketAddr]) {
 }
 
 fn not_opened(config: &Config, error: &OpenError) -> u8 {
-    complain(format_args!("the data in {} could not be opened: {error}", config.dir.display()));
-    match error {
-        _ if is_in_use(error) => exit::IN_USE,
-        _ => exit::NOT_OPENED,
-    }
+    complain(format_args!("the data in {} could not be opened: {error:?}", config.dir.display()));
+    if format!("{error:?}").starts_with("Locked") { exit::IN_USE } else { exit::NOT_OPENED }
 }
 
 fn not_served(error: &ServeError) -> u8 {

@@ -7,7 +7,7 @@ use super::call::wrong_arity;
 use super::docs;
 use super::glob::matches_any_case;
 use super::spec::Begin;
-use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
+use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags};
 use super::table::{self, COMMANDS};
 use super::{Call, CommandError, Outcome};
 use claimlog::resp::Encoder;

@@ -164,7 +164,7 @@ static ROWS: &[Row] = &[
     Row {
         name: "timeout",
         get: |config, _| config.idle_secs_max.to_string(),
-        set: Set::Number(0, i64::from(i32::MAX), |config, _, value| config.idle_secs_max = value),
+        set: Set::Number(0, 2_147_483_647, |config, _, value| config.idle_secs_max = value),
     },
 ];
 

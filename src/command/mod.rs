@@ -54,7 +54,7 @@ use claimlog::op::{Refusal, StreamRead};
 
 use claimlog::resp::Encoder;
 
-pub(crate) use call::{Call, Done, dispatch};
+pub(crate) use call::{Call, dispatch};
 pub(crate) use context::{Context, RecoverySummary};
 pub(crate) use session::{Client, Session};
 pub(crate) use stats::add as stats_add;

@@ -58,10 +58,10 @@ impl Stats {
         let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();
         let code = String::from_utf8_lossy(code);
         let mut codes = self.error_codes.borrow_mut();
-        match codes.get_mut(&*code) {
-            Some(count) => *count += 1,
-            None if codes.len() < ERROR_CODES_MAX => drop(codes.insert(code.into_owned(), 1)),
-            None => {}
+        if let Some(count) = codes.get_mut(&*code) {
+            *count += 1;
+        } else if codes.len() < ERROR_CODES_MAX {
+            codes.insert(code.into_owned(), 1);
         }
     }
 

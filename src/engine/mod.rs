@@ -1,54 +1,44 @@
-//! The engine: one door to the state, in front of the log. (Skeleton: bodies are being written.)
+//! The engine: one door to the state, in front of the log.
+//!
+//! A request is decided and applied under the one lock of the [`core`] and gets a [`Ticket`]: its reply, and the
+//! change that must be on disk before anyone may see it (I1). Committing is a function, not a thread: whoever calls
+//! [`Engine::commit`] writes and syncs everything that was applied so far, and whoever comes meanwhile waits for that
+//! commit or does the next one. A helper thread makes segments ahead, carries the durable mark forward when nothing
+//! follows, syncs once a second in mode `everysec`, and commits for those who wait asynchronously.
+
+mod core;
+mod helper;
+mod options;
+mod progress;
+mod snapshotter;
+mod touched;
+mod transaction;
+mod waiters;
+mod watch;
 
 use std::future::Future;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 
-use crate::id::{EntryId, Seq};
-use crate::op::*;
+pub use options::{Options, Settings, SyncMode};
+pub use transaction::Transaction;
+pub use waiters::{BlockingRead, Waiting};
+pub use watch::Watch;
 
-/// When the log is synced to disk (`appendfsync`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SyncMode {
-    /// Before each reply.
-    #[default]
-    Always,
-    /// Once a second; replies do not wait.
-    EverySecond,
-    /// When the operating system sees fit; replies do not wait.
-    No,
-}
+use self::core::{Core, Halt};
+use self::helper::Helper;
+use self::progress::Progress;
+use self::snapshotter::Snapshotter;
+use crate::error::{Error, OpenError};
+use crate::id::Seq;
+use crate::io::{Clock, LockGuard};
+use crate::op::{Op, StreamRead};
+use crate::recovery::{self, Recovered, RecoveryReport};
+use crate::wal::{Spares, Writer};
 
-/// How an engine is opened.
-#[derive(Clone, Debug, Default)]
-pub struct Options {}
-impl Options {
-    /// An engine in that directory, which is created if absent.
-    pub fn new(_dir: impl Into<PathBuf>) -> Self { Self {} }
-    /// See [`SyncMode`].
-    pub fn sync_mode(self, _mode: SyncMode) -> Self { self }
-}
-
-/// What happened when the data was opened. `Display` gives the lines that the server prints.
-#[derive(Clone, Debug)]
-pub struct RecoveryReport {}
-
-/// Why the data could not be opened. `Display` says what happened, where and what to do next.
-#[derive(Debug)]
-pub enum OpenError { /* Locked{holder}, Damaged.., Io.., NewerFormat.. */ }
-
-/// Why a request got no reply.
-#[derive(Clone, Debug)]
-pub enum Error {
-    /// Refused: as things stand it can't be done. Nothing changed. Like a reply it waits for what it depends on.
-    Refused(Refusal),
-    /// The log failed; nothing is known to be durable any more and nothing is served until the data is opened again (I8).
-    Failed(std::sync::Arc<str>),
-    /// The engine was closed.
-    Closed,
-}
-
-/// A reply (or refusal) that must not be shown before `durable() >= after`.
+/// A reply or an error that must not be shown before `engine.visible() >= after` (I1): absence and refusals are
+/// information too.
 #[derive(Clone, Debug)]
 pub struct Ticket<R> {
     /// What was decided.
@@ -57,90 +47,8 @@ pub struct Ticket<R> {
     pub after: Seq,
 }
 
-/// The engine. Cheap to clone; all clones are the same engine.
-#[derive(Clone)]
-pub struct Engine {}
-
-impl Engine {
-    /// Opens (recovers) the data.
-    pub fn open(_options: Options) -> Result<(Self, RecoveryReport), OpenError> { unimplemented!() }
-    /// Decides and applies a request; the reply must wait (see [`Ticket`]). Never blocks on I/O.
-    pub fn submit<O: Op>(&self, _op: &O) -> Ticket<O::Reply> { unimplemented!() }
-    /// Several requests as one: decided one after the other under the one lock, at one frozen time, one batch in the log.
-    pub fn transaction<T>(&self, _steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> { unimplemented!() }
-    /// Decides a blocking read; when it has nothing to answer, a waiter is registered under the same lock.
-    pub fn read_or_wait(&self, _read: BlockingRead) -> ReadOrWait { unimplemented!() }
-    /// Begins to watch keys (WATCH).
-    pub fn watch(&self) -> Watch { unimplemented!() }
-    /// Writes what was applied so far to the log and, in mode Always, syncs it; publishes the new durable seq. Blocks.
-    pub fn commit(&self) -> Result<Seq, Error> { unimplemented!() }
-    /// Writes and syncs, in every mode (WAITAOF). Blocks.
-    pub fn sync(&self) -> Result<Seq, Error> { unimplemented!() }
-    /// Up to which change replies may leave now: the synced ones in mode Always, the applied ones otherwise.
-    pub fn visible(&self) -> Seq { unimplemented!() }
-    /// Up to which change the log is known to be synced.
-    pub fn durable(&self) -> Seq { unimplemented!() }
-    /// Resolves when `visible() >= seq`, or the engine failed. Runtime-agnostic.
-    pub fn wait_visible(&self, _seq: Seq) -> impl Future<Output = Result<(), Error>> + Send + 'static { async { unimplemented!() } }
-    /// Submits, waits for the disk, answers.
-    pub fn execute_blocking<O: Op>(&self, _op: &O) -> Result<O::Reply, Error> { unimplemented!() }
-    /// Submits, waits for the disk without blocking the thread, answers.
-    pub async fn execute<O: Op>(&self, _op: &O) -> Result<O::Reply, Error> { unimplemented!() }
-    /// CONFIG GET/SET of the engine: run-time settings.
-    pub fn settings(&self) -> Settings { unimplemented!() }
-    /// Changes run-time settings (a change of the sync mode syncs first).
-    pub fn set_settings(&self, _settings: Settings) -> Result<(), Error> { unimplemented!() }
-    /// Numbers for INFO.
-    pub fn stats(&self) -> Stats { unimplemented!() }
-    /// Syncs, writes the closing mark and releases the directory. Other clones get `Error::Closed` from then on.
-    pub fn close(self) -> Result<(), Error> { unimplemented!() }
-}
-
-/// Settings that may change while the engine runs.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// When the log is synced.
-    pub sync_mode: SyncMode,
-    /// `stream-node-max-entries`
-    pub stream_node_max_entries: u64,
-    /// `stream-node-max-bytes`
-    pub stream_node_max_bytes: u64,
-}
-
-/// Numbers for INFO.
-#[derive(Clone, Debug, Default)]
-pub struct Stats {
-    /// Keys per database.
-    pub keys: Vec<u64>,
-    /// The last change applied.
-    pub applied: u64,
-    /// The last change synced.
-    pub durable: u64,
-    /// Commits (frames) written since start.
-    pub commits: u64,
-    /// Bytes written to the log since start.
-    pub log_bytes_written: u64,
-    /// Blocked readers.
-    pub waiters: u64,
-}
-
-/// Requests run inside [`Engine::transaction`].
-pub struct Transaction<'a>(&'a ());
-impl Transaction<'_> {
-    /// Decides and applies one step.
-    pub fn execute<O: Op>(&mut self, _op: &O) -> Result<O::Reply, Error> { unimplemented!() }
-}
-
-/// A read that may wait.
-#[derive(Clone, Debug)]
-pub enum BlockingRead {
-    /// XREAD.
-    Read(XRead),
-    /// XREADGROUP.
-    Group(XReadGroup),
-}
-
-/// What became of a blocking read.
+/// What became of a read that may wait.
+#[derive(Debug)]
 pub enum ReadOrWait {
     /// Answered at once.
     Now(Ticket<Vec<StreamRead>>),
@@ -148,25 +56,529 @@ pub enum ReadOrWait {
     Waiting(Waiting),
 }
 
-/// A waiting read. A future (runtime-agnostic) that resolves when someone's command served it, or made it fail.
-/// Dropping it takes it out of all queues.
-pub struct Waiting {}
-impl Waiting {
-    /// Gives up (timeout): the ticket if it was served in the meantime; otherwise `None` and the seq its null reply must wait for.
-    pub fn give_up(self) -> Result<Ticket<Vec<StreamRead>>, Seq> { unimplemented!() }
-    /// Blocks the thread until served or the timeout has passed (`None`: forever).
-    pub fn wait_blocking(self, _timeout: Option<Duration>) -> Result<Ticket<Vec<StreamRead>>, Seq> { unimplemented!() }
-}
-impl Future for Waiting {
-    type Output = Ticket<Vec<StreamRead>>;
-    fn poll(self: std::pin::Pin<&mut Self>, _cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> { unimplemented!() }
+/// Numbers about a running engine.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Keys per database.
+    pub keys: Vec<u64>,
+    /// The last change applied.
+    pub applied: u64,
+    /// The last change synced.
+    pub durable: u64,
+    /// Commits (chunks written) since the start.
+    pub commits: u64,
+    /// Bytes written to the log since the start.
+    pub log_bytes_written: u64,
+    /// Blocked readers.
+    pub waiters: u64,
+    /// Snapshots taken since the start.
+    pub snapshots: u64,
 }
 
-/// Keys being watched by one connection.
-pub struct Watch {}
-impl Watch {
-    /// Watches one more key.
-    pub fn add(&mut self, _key: &Key) {}
-    /// Whether any watched key changed since. Inside `transaction` use [`Transaction::dirty`].
-    pub fn dirty(&self) -> bool { false }
+/// The engine. Cheap to clone; all clones are the same engine, and any thread may use it.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use claimlog::engine::Options;
+/// use claimlog::op::{NewId, XAdd, XLen};
+/// use claimlog::Fields;
+///
+/// let (engine, _report) = Options::new(dir.path()).open()?;
+/// let add = XAdd {
+///     key: "orders".into(),
+///     id: NewId::Auto,
+///     fields: Fields::from_pairs([("item", "book")]),
+///     make_stream: true,
+///     trim: None,
+/// };
+/// engine.execute_blocking(&add)?; // on disk when this returns
+/// engine.close()?;
+///
+/// let (engine, report) = Options::new(dir.path()).open()?;
+/// assert_eq!(report.keys, 1);
+/// assert_eq!(engine.execute_blocking(&XLen { key: "orders".into() })?, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Engine {
+    shared: Arc<Shared>,
+    /// Ends the helper thread with the last clone.
+    _helper: Option<Arc<Helper>>,
+}
+
+/// What all clones, waiters and helpers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    /// Lock order: the writer before the core. `None` when the engine was closed.
+    writer: Mutex<Option<Writer>>,
+    progress: Progress,
+    spares: Arc<Spares>,
+    clock: Arc<dyn Clock>,
+    snapshotter: Mutex<Snapshotter>,
+    unsynced_bytes_max: usize,
+    /// The helper's bell; nobody listens in a simulation.
+    bell: helper::Bell,
+    commits: AtomicU64,
+    log_bytes_written: AtomicU64,
+    snapshots: AtomicU64,
+    /// The directory stays locked until this is taken out.
+    lock: Mutex<Option<LockGuard>>,
+}
+
+impl Engine {
+    /// Opens the data and recovers what it holds; the same as [`Options::open`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text says what happened, where, and what to do next.
+    pub fn open(options: Options) -> Result<(Self, RecoveryReport), OpenError> {
+        let Recovered { state, log, lock, roots, report } = recovery::recover(&options)?;
+        let applied = state.applied();
+        let max_batch_bytes = usize::try_from(options.log.max_batch_bytes).unwrap_or(usize::MAX);
+        let shared = Arc::new(Shared {
+            core: Mutex::new(Core::new(state, log.buffer, options.settings, max_batch_bytes)),
+            writer: Mutex::new(Some(log.writer)),
+            progress: Progress::new(applied),
+            spares: log.spares,
+            clock: options.clock,
+            snapshotter: Mutex::new(Snapshotter::new(options.stores, roots)),
+            unsynced_bytes_max: options.unsynced_bytes_max,
+            bell: helper::Bell::default(),
+            commits: AtomicU64::new(0),
+            log_bytes_written: AtomicU64::new(0),
+            snapshots: AtomicU64::new(0),
+            lock: Mutex::new(Some(lock)),
+        });
+        let helper = if options.threads { Some(Helper::start(&shared).map_err(OpenError::Thread)?) } else { None };
+        Ok((Self { shared, _helper: helper.map(Arc::new) }, report))
+    }
+
+    /// Decides and applies a request; the reply must wait (see [`Ticket`]).
+    ///
+    /// Touches memory only, unless the next segment of the log is not ready yet: then it waits for that.
+    pub fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
+        self.shared.submit(op)
+    }
+
+    /// Several requests as one: decided one after the other under the one lock, at one time, and in the log whole or
+    /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction.
+    pub fn transaction<T>(&self, steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> {
+        self.shared.wait_for_room();
+        let mut core = self.shared.core();
+        if let Some(error) = core.ended() {
+            return Ticket { result: Err(error.clone()), after: core.applied() };
+        }
+        let now_ms = self.shared.clock.wall_ms();
+        let value = steps(&mut Transaction::new(&mut core, now_ms));
+        let after = core.finish(now_ms);
+        let result = core.ended().map_or(Ok(value), |error| Err(error.clone()));
+        let then = core.after();
+        drop(core);
+        then.run();
+        Ticket { result, after }
+    }
+
+    /// Decides a read that may wait. If it has nothing to answer, it waits in line from this very moment: no change
+    /// can come in between.
+    pub fn read_or_wait(&self, mut read: BlockingRead) -> ReadOrWait {
+        self.shared.wait_for_room();
+        let mut core = self.shared.core();
+        if let Some(error) = core.ended() {
+            return ReadOrWait::Now(Ticket { result: Err(error.clone()), after: core.applied() });
+        }
+        let now_ms = self.shared.clock.wall_ms();
+        let answer = core.fix_last(&mut read, now_ms).and_then(|()| core.try_read(&read, now_ms));
+        // A consumer may have been created even if there is nothing to answer.
+        let after = core.finish(now_ms);
+        let outcome = match answer {
+            Ok(Some(reply)) => ReadOrWait::Now(Ticket { result: Ok(reply), after }),
+            Ok(None) => ReadOrWait::Waiting(core.waiters.add(read, Arc::clone(&self.shared))),
+            Err(error) => ReadOrWait::Now(Ticket { result: Err(error), after }),
+        };
+        let then = core.after();
+        drop(core);
+        then.run();
+        outcome
+    }
+
+    /// Begins to watch keys (WATCH).
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch::new(Arc::clone(&self.shared))
+    }
+
+    /// Writes everything that was applied so far to the log and, in mode `always`, syncs it. Blocks. Answers up to
+    /// where replies may leave now.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed, now or before (I8).
+    pub fn commit(&self) -> Result<Seq, Error> {
+        self.shared.commit(false)
+    }
+
+    /// As [`Engine::commit`], but syncs in every mode (WAITAOF). Answers up to where the log is durable.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed, now or before (I8).
+    pub fn sync(&self) -> Result<Seq, Error> {
+        self.shared.commit(true)?;
+        Ok(self.durable())
+    }
+
+    /// Up to where replies may leave: in mode `always` what is synced, in the others what is written.
+    #[must_use]
+    pub fn visible(&self) -> Seq {
+        self.shared.progress.visible()
+    }
+
+    /// Up to where the log is synced.
+    #[must_use]
+    pub fn durable(&self) -> Seq {
+        self.shared.progress.durable()
+    }
+
+    /// Resolves when replies up to `seq` may leave, or never will. Runs on any runtime: a helper thread commits.
+    pub fn wait_visible(&self, seq: Seq) -> impl Future<Output = Result<(), Error>> + Send + 'static {
+        let engine = self.clone();
+        std::future::poll_fn(move |context| match engine.shared.progress.poll(seq, context.waker()) {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                engine.shared.bell.ask_commit();
+                Poll::Pending
+            }
+        })
+    }
+
+    /// Decides, waits for the disk, answers.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it can't be done as things stand; [`Error::Failed`] if the log failed.
+    pub fn execute_blocking<O: Op>(&self, op: &O) -> Result<O::Reply, Error> {
+        let ticket = self.submit(op);
+        self.redeem_blocking(ticket)
+    }
+
+    /// Waits until the disk has what a ticket depends on.
+    ///
+    /// # Errors
+    /// The ticket's, or [`Error::Failed`] if the log failed.
+    pub fn redeem_blocking<R>(&self, ticket: Ticket<R>) -> Result<R, Error> {
+        while self.visible() < ticket.after {
+            self.commit()?;
+        }
+        ticket.result
+    }
+
+    /// Decides, waits for the disk without blocking the thread, answers. Runs on any runtime.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it can't be done as things stand; [`Error::Failed`] if the log failed.
+    pub async fn execute<O: Op>(&self, op: &O) -> Result<O::Reply, Error> {
+        let ticket = self.submit(op);
+        self.wait_visible(ticket.after).await?;
+        ticket.result
+    }
+
+    /// The settings of the moment.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.shared.core().settings
+    }
+
+    /// Changes settings. A change of the sync mode syncs first.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed.
+    pub fn set_settings(&self, settings: Settings) -> Result<(), Error> {
+        if settings.sync_mode != self.settings().sync_mode {
+            self.sync()?;
+        }
+        self.shared.core().settings = settings;
+        Ok(())
+    }
+
+    /// Numbers about the engine.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let core = self.shared.core();
+        Stats {
+            keys: core.state.databases().map(|database| database.key_count()).collect(),
+            applied: core.applied().get(),
+            durable: self.durable().get(),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            log_bytes_written: self.shared.log_bytes_written.load(Ordering::Relaxed),
+            waiters: core.waiters.len() as u64,
+            snapshots: self.shared.snapshots.load(Ordering::Relaxed),
+        }
+    }
+
+    /// A digest over the whole state: two engines with equal digests answer every request alike. Takes time with its
+    /// size, but holds nobody up.
+    #[must_use]
+    pub fn digest(&self) -> u128 {
+        let state = self.shared.core().state.clone();
+        state.digest()
+    }
+
+    /// Checks the state against itself.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let state = self.shared.core().state.clone();
+        state.check()
+    }
+
+    /// Takes a snapshot into the next store in turn, so that the log can be cut. Blocks; requests go on meanwhile.
+    /// Answers the last batch in it, or `None` if there is no store.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed. A store that fails is a warning (see `RecoveryReport`) and no error of
+    /// the engine: the log keeps everything.
+    pub fn snapshot(&self) -> Result<Option<Seq>, SnapshotError> {
+        self.shared.snapshot()
+    }
+
+    /// What the helper thread does, once: makes a segment ahead if one is wanted, and carries the durable mark
+    /// forward. For engines without threads (see [`Options::simulated`]).
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed.
+    pub fn tick(&self) -> Result<(), Error> {
+        self.shared.make_spares()?;
+        self.shared.mark()
+    }
+
+    /// Syncs, writes the closing mark and releases the directory. All clones get [`Error::Closed`] from then on.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the log failed.
+    pub fn close(self) -> Result<(), Error> {
+        self.shared.close()
+    }
+}
+
+/// Why a snapshot was not taken.
+#[derive(Clone, Debug)]
+pub enum SnapshotError {
+    /// The engine has failed or was closed.
+    Engine(Error),
+    /// The store failed; the log keeps everything.
+    Store(crate::snapshot::StoreError),
+}
+
+impl std::fmt::Display for SnapshotError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Engine(error) => error.fmt(f),
+            Self::Store(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SnapshotError {}
+
+impl Shared {
+    /// The core, locked. A panic under the lock ends the engine: what it left half done must not be built upon (I8).
+    fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(|poisoned| {
+            let mut core = poisoned.into_inner();
+            core.end(Error::failed("a panic while the state was being changed, which is a bug"));
+            core
+        })
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(|poisoned| {
+            self.fail(&Error::failed("a panic while the log was being written, which is a bug"));
+            poisoned.into_inner()
+        })
+    }
+
+    fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
+        loop {
+            let mut core = self.core();
+            if let Some(error) = core.ended() {
+                return Ticket { result: Err(error.clone()), after: core.applied() };
+            }
+            let now_ms = self.clock.wall_ms();
+            let result = match core.step(op, now_ms, true) {
+                Ok(reply) => Ok(reply),
+                Err(Halt::Error(error)) => Err(error),
+                Err(Halt::NotYet) => {
+                    drop(core);
+                    self.wait_for_room();
+                    continue;
+                }
+            };
+            let after = core.finish(now_ms);
+            let then = core.after();
+            let full = core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max);
+            drop(core);
+            then.run();
+            if full {
+                // Writers wait while more is unwritten than may be (I10). An error shows when the ticket is redeemed.
+                let _ = self.commit(false);
+            }
+            return Ticket { result, after };
+        }
+    }
+
+    /// Makes the segment that the next batch may need, if it is not ready. Outside the core lock.
+    fn wait_for_room(&self) {
+        let not_yet = {
+            let core = self.core();
+            core.log.as_ref().is_some_and(|log| log.room(0) == crate::wal::Room::NotYet)
+        };
+        if not_yet {
+            let _ = self.make_spares();
+        }
+    }
+
+    fn make_spares(&self) -> Result<(), Error> {
+        while let Some(ordinal) = self.spares.wanted() {
+            // A segment that can't be made is the end of the log (I8), until room is asked for before.
+            if let Err(error) = self.spares.make(ordinal) {
+                let error = Error::failed(error);
+                self.fail(&error);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the engine: everyone who waits is told, and nothing more is written.
+    fn fail(&self, error: &Error) {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.end(error.clone());
+        let then = core.after();
+        drop(core);
+        self.progress.end(error.clone());
+        then.run();
+    }
+
+    fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
+        let mut writer = self.writer();
+        let Some(writer) = writer.as_mut() else { return Err(Error::Closed) };
+        let (chunk, mode) = {
+            let mut core = self.core();
+            if let Some(error) = core.ended() {
+                return Err(error.clone());
+            }
+            let mode = core.settings.sync_mode;
+            let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
+            (log.take(), mode)
+        };
+        let sync = mode == SyncMode::Always || force_sync;
+        let bytes = chunk.len();
+        if chunk.is_empty() && !(sync && writer.written().durable < writer.written().last) {
+            return Ok(self.progress.visible());
+        }
+        let (written, spent) = match writer.write(chunk, sync) {
+            Ok(done) => done,
+            Err(error) => {
+                let error = Error::failed(error);
+                self.fail(&error);
+                return Err(error);
+            }
+        };
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(log) = self.core().log.as_mut() {
+            log.recycle(spent);
+        }
+        self.publish(mode, written);
+        self.bell.committed();
+        Ok(self.progress.visible())
+    }
+
+    fn publish(&self, mode: SyncMode, written: crate::wal::Written) {
+        let visible = if mode == SyncMode::Always { written.durable } else { written.last };
+        self.progress.publish(visible, written.durable);
+    }
+
+    /// Syncs without holding the writer, so that commits go on meanwhile (mode `everysec`).
+    fn sync_aside(&self) -> Result<(), Error> {
+        let job = {
+            let writer = self.writer();
+            let Some(writer) = writer.as_ref() else { return Ok(()) };
+            if writer.written().durable == writer.written().last {
+                return Ok(());
+            }
+            writer.sync_job()
+        };
+        match job.run() {
+            Ok(durable) => {
+                if let Some(writer) = self.writer().as_mut() {
+                    writer.synced(durable);
+                }
+                self.progress.publish(Seq::ZERO, durable);
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::failed(error);
+                self.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Carries the durable mark forward with an empty frame, if nothing else did.
+    fn mark(&self) -> Result<(), Error> {
+        let mut writer = self.writer();
+        let Some(writer) = writer.as_mut() else { return Ok(()) };
+        let written = writer.written();
+        let chunk = {
+            let mut core = self.core();
+            if core.ended().is_some() {
+                return Ok(());
+            }
+            let Some(log) = core.log.as_mut().filter(|log| log.is_empty()) else { return Ok(()) };
+            if !log.mark(written.durable) {
+                return Ok(());
+            }
+            log.take()
+        };
+        match writer.write(chunk, false) {
+            Ok((_, spent)) => {
+                if let Some(log) = self.core().log.as_mut() {
+                    log.recycle(spent);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::failed(error);
+                self.fail(&error);
+                Err(error)
+            }
+        }
+    }
+
+    fn close(&self) -> Result<(), Error> {
+        let mut writer = self.writer();
+        let log = {
+            let mut core = self.core();
+            if let Some(error) = core.ended() {
+                return Err(error.clone());
+            }
+            let log = core.log.take();
+            core.end(Error::Closed);
+            let then = core.after();
+            drop(core);
+            then.run();
+            log
+        };
+        let result = match (writer.take(), log) {
+            (Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
+            _ => Err(Error::Closed),
+        };
+        if let Ok(written) = &result {
+            self.progress.publish(written.last, written.durable);
+        }
+        self.progress.end(Error::Closed);
+        self.bell.close();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        result.map(drop)
+    }
 }

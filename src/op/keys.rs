@@ -1,6 +1,8 @@
 //! What is done with keys as a whole: DEL, EXISTS, TYPE, KEYS, SCAN, DBSIZE, FLUSHDB, FLUSHALL.
 
 use super::*;
+use crate::id::StreamNo;
+use crate::state::Database;
 
 /// DEL and UNLINK (1.0, 4.0). Answers how many keys there were.
 #[derive(Clone, Debug)]
@@ -10,7 +12,24 @@ pub struct Del {
     /// The keys.
     pub keys: Vec<Bytes>,
 }
-stub!(Del, u64);
+
+impl Op for Del {
+    type Reply = u64;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
+        let mut found = Vec::new();
+        for key in &self.keys {
+            if let Some(stream) = view.state.database(self.db).stream(key)? {
+                found.push(view.at(self.db, stream));
+            }
+        }
+        found.sort_unstable_by_key(|at| at.no);
+        found.dedup();
+        let records: Vec<_> = found.into_iter().map(|stream| Record::StreamDeleted { stream }).collect();
+        Decision::change(records.len() as u64, records)
+    }
+}
+
 
 /// EXISTS (1.0; several keys 3.0.3). A key named twice counts twice. TYPE asks the same of one key.
 #[derive(Clone, Debug)]
@@ -20,7 +39,19 @@ pub struct Exists {
     /// The keys.
     pub keys: Vec<Bytes>,
 }
-stub!(Exists, u64);
+
+impl Op for Exists {
+    type Reply = u64;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
+        let mut found = 0;
+        for key in &self.keys {
+            found += u64::from(view.state.database(self.db).stream(key)?.is_some());
+        }
+        Decision::read(found)
+    }
+}
+
 
 /// KEYS (1.0): all keys whose name matches a glob pattern.
 #[derive(Clone, Debug)]
@@ -30,7 +61,16 @@ pub struct Keys {
     /// The pattern, as in [`glob_match`].
     pub pattern: Bytes,
 }
-stub!(Keys, Vec<Bytes>);
+
+impl Op for Keys {
+    type Reply = Vec<Bytes>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let names = view.state.database(self.db).names();
+        Decision::read(names.filter(|name| glob_match(&self.pattern, name)).cloned().collect())
+    }
+}
+
 
 /// SCAN (2.8): some of the keys, and where to go on. A key that is there all the time is returned exactly once.
 #[derive(Clone, Debug)]
@@ -53,7 +93,29 @@ pub struct Scanned {
     /// Keys found.
     pub keys: Vec<Bytes>,
 }
-stub!(Scan, Scanned);
+
+impl Op for Scan {
+    type Reply = Scanned;
+
+    /// Walks by stream number, which a key keeps for life: what is there all the time is met once.
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Scanned>, Stop> {
+        let mut scanned = Scanned { next: 0, keys: Vec::new() };
+        let mut looks_left = self.count.max(1);
+        for stream in view.state.database(self.db).streams_from(StreamNo::new(self.cursor))? {
+            let stream = stream?;
+            if looks_left == 0 {
+                scanned.next = stream.no.get();
+                break;
+            }
+            looks_left -= 1;
+            if self.pattern.as_ref().is_none_or(|pattern| glob_match(pattern, &stream.name)) {
+                scanned.keys.push(stream.name.clone());
+            }
+        }
+        Decision::read(scanned)
+    }
+}
+
 
 /// DBSIZE (1.0): how many keys a database has.
 #[derive(Clone, Debug)]
@@ -61,7 +123,15 @@ pub struct DbSize {
     /// The database.
     pub db: DbIndex,
 }
-stub!(DbSize, u64);
+
+impl Op for DbSize {
+    type Reply = u64;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
+        Decision::read(view.state.database(self.db).key_count())
+    }
+}
+
 
 /// FLUSHDB and FLUSHALL (1.0).
 #[derive(Clone, Debug)]
@@ -69,4 +139,17 @@ pub struct Flush {
     /// The database; `None` for all.
     pub db: Option<DbIndex>,
 }
-stub!(Flush, ());
+
+impl Op for Flush {
+    type Reply = ();
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
+        let wanted = |database: &&Database| {
+            database.key_count() > 0
+                && self.db.is_none_or(|index| view.state.database(index).no() == database.no())
+        };
+        let flushed = view.state.databases().filter(wanted);
+        Decision::change((), flushed.map(|database| Record::DatabaseFlushed { db: database.no() }).collect())
+    }
+}
+

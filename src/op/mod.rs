@@ -3,9 +3,9 @@
 //! A request looks at the state and at the time it is given, and answers with a reply and with the facts that make
 //! the reply true ([`Decision`]), or refuses. It changes nothing: the facts do, once they are in the log.
 
-macro_rules! stub { ($t:ty, $r:ty) => { impl Op for $t { type Reply = $r; fn decide<'a>(&'a self, _view: &View<'_>) -> Result<Decision<'a, $r>, Stop> { Err(Stop::Refuse(Refusal::NoSuchKey)) } } } }
-
+mod glob;
 mod keys;
+mod presence;
 mod refusal;
 mod trim;
 mod xack;
@@ -24,10 +24,19 @@ mod xsetid;
 
 use bytes::Bytes;
 
-use crate::fields::Fields;
-use crate::id::EntryId;
+pub use crate::state::tree::Needs;
 
+use crate::fields::Fields;
+use crate::id::{ConsumerNo, EntryId};
+use crate::record::{Cursor, GroupAt, Record, StreamAt};
+use crate::state::State;
+use crate::state::entries::NodeLimits;
+use crate::state::group::{Consumer, Group};
+use crate::state::stream::Stream;
+
+pub use glob::glob_match;
 pub use keys::*;
+pub(crate) use presence::Presence;
 pub use refusal::*;
 pub use trim::*;
 pub use xack::*;
@@ -90,7 +99,7 @@ pub struct Entry {
     pub fields: Fields,
 }
 
-/// A request: what is asked of the engine, and how it is decided.
+/// A request: what is asked of the engine, and how it is decided. Implemented by the types of this module.
 pub trait Op {
     /// What it answers.
     type Reply;
@@ -101,12 +110,119 @@ pub trait Op {
     /// [`Stop`]: refused, or parts of the state are needed first.
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop>;
 }
-/// What a request is decided on.
-pub struct View<'a>(&'a ());
-/// Reply and facts.
-pub struct Decision<'a, R>(&'a R);
+
+/// What a request is decided on: the state, the time, the rules of the moment.
+#[derive(Clone, Copy)]
+pub struct View<'a> {
+    pub(crate) state: &'a State,
+    /// The wall clock, drawn once for the command or transaction (Unix ms).
+    pub(crate) now_ms: u64,
+    pub(crate) node_limits: NodeLimits,
+    pub(crate) presence: &'a Presence,
+}
+
+/// A reply, and the facts that make it true.
+#[derive(Debug)]
+pub struct Decision<'a, R> {
+    pub(crate) reply: R,
+    /// In the order in which they are applied. None for a request that only looked.
+    pub(crate) records: Vec<Record<'a>>,
+    /// Consumers that made themselves heard.
+    pub(crate) seen: Vec<ConsumerNo>,
+}
+
 /// Why a request could not be decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stop {
-    /// Refused.
+    /// It is refused.
     Refuse(Refusal),
+    /// A part of the state has to be loaded first; then it is decided anew.
+    Needs(Needs),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refuse(refusal)
+    }
+}
+
+impl From<Needs> for Stop {
+    fn from(needs: Needs) -> Self {
+        Self::Needs(needs)
+    }
+}
+
+impl<'a, R> Decision<'a, R> {
+    /// A reply that changes nothing.
+    fn read(reply: R) -> Result<Self, Stop> {
+        Self::change(reply, Vec::new())
+    }
+
+    /// A reply and the facts that make it true.
+    fn change(reply: R, records: Vec<Record<'a>>) -> Result<Self, Stop> {
+        Ok(Self { reply, records, seen: Vec::new() })
+    }
+}
+
+impl<'a> View<'a> {
+    fn stream(&self, key: &Key) -> Result<Option<&'a Stream>, Needs> {
+        self.state.database(key.db).stream(&key.name)
+    }
+
+    fn at(&self, db: DbIndex, stream: &Stream) -> StreamAt {
+        StreamAt { db: self.state.database(db).no(), no: stream.no }
+    }
+
+    /// Where a stream will be that is created now.
+    fn next_at(&self, db: DbIndex) -> StreamAt {
+        StreamAt { db: self.state.database(db).no(), no: self.state.next_stream() }
+    }
+
+    fn idle_ms(&self, since_ms: u64) -> u64 {
+        self.now_ms.saturating_sub(since_ms)
+    }
+
+    /// When a consumer was last seen: the later of creation and last activity, unless it was seen since the start.
+    fn seen_ms(&self, consumer: &Consumer) -> u64 {
+        let known = consumer.active_ms.unwrap_or(0).max(consumer.created_ms);
+        self.presence.seen_ms(consumer.no).map_or(known, |seen| seen.max(known))
+    }
+}
+
+/// Finds a consumer of a group, or the facts that create it.
+fn join_group<'a>(
+    view: &View<'_>,
+    group: &Group,
+    group_at: &GroupAt<'a>,
+    name: &'a Bytes,
+    created_before: u64,
+) -> Result<Joined<'a>, Needs> {
+    if let Some(consumer) = group.consumer(name)? {
+        return Ok(Joined { no: consumer.no, created: None });
+    }
+    let no = ConsumerNo::new(view.state.next_consumer().get() + created_before);
+    let created =
+        Record::ConsumerCreated { group: group_at.clone(), consumer: no, name: name.into(), at_ms: view.now_ms };
+    Ok(Joined { no, created: Some(created) })
+}
+
+/// A consumer that takes part in a request.
+struct Joined<'a> {
+    no: ConsumerNo,
+    /// The fact that creates it, if it is new.
+    created: Option<Record<'a>>,
+}
+
+/// The ids that pass, ascending, each once.
+fn ascending(ids: &[EntryId], passes: impl Fn(EntryId) -> Result<bool, Needs>) -> Result<Vec<EntryId>, Needs> {
+    let mut kept = Vec::with_capacity(ids.len());
+    for id in ids {
+        if passes(*id)? {
+            kept.push(*id);
+        }
+    }
+    kept.sort_unstable();
+    kept.dedup();
+    Ok(kept)
 }

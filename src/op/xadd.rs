@@ -1,5 +1,6 @@
 //! XADD: appends an entry.
 
+use super::trim::Appended;
 use super::*;
 
 /// XADD (5.0; NOMKSTREAM, MINID and LIMIT 6.2; `ms-*` 7.0): appends an entry, then trims if asked to.
@@ -29,4 +30,59 @@ pub enum NewId {
     /// Exactly this id, which must be above the last one.
     Exact(EntryId),
 }
-stub!(XAdd, Option<EntryId>);
+
+/// Redis stores no more than this in one entry.
+const CONTENT_BYTES_MAX: u64 = 1 << 30;
+
+impl Op for XAdd {
+    type Reply = Option<EntryId>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        if self.id == NewId::Exact(EntryId::MIN) {
+            return Err(Refusal::IdZero.into());
+        }
+        let stream = view.stream(&self.key)?;
+        if stream.is_none() && !self.make_stream {
+            return Decision::read(None);
+        }
+        let last_id = stream.map_or(EntryId::MIN, |stream| stream.last_id);
+        let id = self.new_id(last_id, view.now_ms)?;
+        if self.fields.content_bytes() > CONTENT_BYTES_MAX {
+            return Err(Refusal::EntryTooLarge.into());
+        }
+        let mut records = Vec::with_capacity(2);
+        let (at, opens_node) = match stream {
+            Some(stream) => {
+                (view.at(self.key.db, stream), stream.entries.opens_node(&self.fields, view.node_limits)?)
+            }
+            None => {
+                let at = view.next_at(self.key.db);
+                records.push(Record::StreamCreated { stream: at, name: (&self.key.name).into() });
+                (at, true)
+            }
+        };
+        records.push(Record::EntryAdded { stream: at, id, opens_node, fields: self.fields.packed().into() });
+        if let Some(trim) = self.trim {
+            let appended = Some(Appended { id, opens_node });
+            let cut = trim.plan(stream, appended, view.node_limits)?;
+            records.extend(cut.map(|cut| cut.record(at)));
+        }
+        Decision::change(Some(id), records)
+    }
+}
+
+impl XAdd {
+    fn new_id(&self, last_id: EntryId, now_ms: u64) -> Result<EntryId, Refusal> {
+        let Some(next) = last_id.successor() else { return Err(Refusal::IdsExhausted) };
+        let id = match self.id {
+            NewId::Auto if now_ms > last_id.ms => EntryId::new(now_ms, 0),
+            NewId::Auto => next,
+            NewId::AutoSeq(ms) if ms != last_id.ms => EntryId::new(ms, 0),
+            NewId::AutoSeq(_) if next.ms == last_id.ms => next,
+            NewId::AutoSeq(_) => return Err(Refusal::IdTooSmall),
+            NewId::Exact(id) => id,
+        };
+        if id > last_id { Ok(id) } else { Err(Refusal::IdTooSmall) }
+    }
+}
+

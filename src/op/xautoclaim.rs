@@ -1,6 +1,13 @@
 //! XAUTOCLAIM: claims what has been idle for long, page by page.
 
+use std::collections::BTreeMap;
+
+use super::xclaim::{find, outcome_records};
 use super::*;
+use crate::state::pending::Pending;
+
+/// So many rows are looked at for each one that may be claimed.
+const LOOKS_PER_CLAIM: u64 = 10;
 
 /// XAUTOCLAIM (6.2; deleted ids answered since 7.0).
 #[derive(Clone, Debug)]
@@ -31,4 +38,44 @@ pub struct AutoClaimed {
     /// Pending ids whose entry is gone from the stream: removed from the pending entries list.
     pub deleted: Vec<EntryId>,
 }
-stub!(XAutoClaim, AutoClaimed);
+
+impl Op for XAutoClaim {
+    type Reply = AutoClaimed;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, AutoClaimed>, Stop> {
+        let (stream, group, group_at) = find(view, &self.key, &self.group)?;
+        let joined = join_group(view, group, &group_at, &self.consumer, 0)?;
+        let mut looks_left = self.count.saturating_mul(LOOKS_PER_CLAIM);
+        let mut claims_left = self.count;
+        let mut reply = AutoClaimed { next: EntryId::MIN, entries: Vec::new(), deleted: Vec::new() };
+        let mut outcome = BTreeMap::new();
+        for row in group.pending.range_from(self.start)? {
+            let row = *row?;
+            if looks_left == 0 || claims_left == 0 {
+                reply.next = row.id;
+                break;
+            }
+            looks_left -= 1;
+            let Some(fields) = stream.entries.get(row.id)? else {
+                claims_left -= 1;
+                outcome.insert(row.id, None);
+                reply.deleted.push(row.id);
+                continue;
+            };
+            if view.idle_ms(row.delivered_ms) < self.min_idle_ms {
+                continue;
+            }
+            claims_left -= 1;
+            let delivery_count = row.delivery_count.saturating_add(u64::from(!self.just_id));
+            let claimed = Pending { owner: joined.no, delivered_ms: view.now_ms, delivery_count, ..row };
+            outcome.insert(row.id, Some(claimed));
+            reply.entries.push(PendingEntry { id: row.id, fields: (!self.just_id).then_some(fields) });
+        }
+        let mut records: Vec<Record<'a>> = Vec::new();
+        let seen = if joined.created.is_some() { Vec::new() } else { vec![joined.no] };
+        records.extend(joined.created);
+        records.extend(outcome_records(group, &group_at, joined.no, view.now_ms, &outcome));
+        Ok(Decision { reply, records, seen })
+    }
+}
+

@@ -25,7 +25,50 @@ pub struct XGroupCreate {
     /// How many entries count as read; `None` for unknown. More than were ever added counts as that many.
     pub entries_read: Option<u64>,
 }
-stub!(XGroupCreate, ());
+
+impl GroupStart {
+    fn cursor(self, stream: Option<&Stream>, entries_read: Option<u64>) -> Cursor {
+        let last_id = stream.map_or(EntryId::MIN, |stream| stream.last_id);
+        let entries_added = stream.map_or(0, |stream| stream.entries_added);
+        let last_delivered_id = match self {
+            Self::After(id) => id,
+            Self::Last => last_id,
+        };
+        Cursor { last_delivered_id, entries_read: entries_read.map(|read| read.min(entries_added)) }
+    }
+}
+
+/// A group that must exist, and how records name it.
+fn find<'a, 's>(view: &View<'s>, key: &Key, name: &'a Bytes) -> Result<(&'s Group, GroupAt<'a>), Stop> {
+    let Some(stream) = view.stream(key)? else { return Err(Refusal::GroupNeedsKey.into()) };
+    let Some(group) = stream.group(name)? else {
+        return Err(Refusal::NoSuchGroup { key: key.name.clone(), group: name.clone() }.into());
+    };
+    Ok((group, GroupAt { stream: view.at(key.db, stream), name: name.into() }))
+}
+
+impl Op for XGroupCreate {
+    type Reply = ();
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
+        let stream = view.stream(&self.key)?;
+        let mut records = Vec::with_capacity(2);
+        let at = match stream {
+            Some(stream) if stream.group(&self.group)?.is_some() => return Err(Refusal::GroupExists.into()),
+            Some(stream) => view.at(self.key.db, stream),
+            None if !self.make_stream => return Err(Refusal::GroupNeedsKey.into()),
+            None => {
+                let at = view.next_at(self.key.db);
+                records.push(Record::StreamCreated { stream: at, name: (&self.key.name).into() });
+                at
+            }
+        };
+        let cursor = self.start.cursor(stream, self.entries_read);
+        records.push(Record::GroupCreated { group: GroupAt { stream: at, name: (&self.group).into() }, cursor });
+        Decision::change((), records)
+    }
+}
+
 
 /// XGROUP SETID (5.0; `entries_read` 7.0).
 #[derive(Clone, Debug)]
@@ -39,7 +82,17 @@ pub struct XGroupSetId {
     /// How many entries count as read; `None` for unknown. More than were ever added counts as that many.
     pub entries_read: Option<u64>,
 }
-stub!(XGroupSetId, ());
+
+impl Op for XGroupSetId {
+    type Reply = ();
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
+        let (_, group) = find(view, &self.key, &self.group)?;
+        let cursor = self.start.cursor(view.stream(&self.key)?, self.entries_read);
+        Decision::change((), vec![Record::GroupMoved { group, cursor }])
+    }
+}
+
 
 /// XGROUP DESTROY (5.0). Answers whether there was such a group.
 #[derive(Clone, Debug)]
@@ -49,7 +102,19 @@ pub struct XGroupDestroy {
     /// The group.
     pub group: Bytes,
 }
-stub!(XGroupDestroy, bool);
+
+impl Op for XGroupDestroy {
+    type Reply = bool;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, bool>, Stop> {
+        match find(view, &self.key, &self.group) {
+            Ok((_, group)) => Decision::change(true, vec![Record::GroupDestroyed { group }]),
+            Err(Stop::Refuse(Refusal::NoSuchGroup { .. })) => Decision::read(false),
+            Err(stop) => Err(stop),
+        }
+    }
+}
+
 
 /// XGROUP CREATECONSUMER (6.2). Answers whether it is new.
 #[derive(Clone, Debug)]
@@ -61,7 +126,17 @@ pub struct XGroupCreateConsumer {
     /// The consumer.
     pub consumer: Bytes,
 }
-stub!(XGroupCreateConsumer, bool);
+
+impl Op for XGroupCreateConsumer {
+    type Reply = bool;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, bool>, Stop> {
+        let (group, group_at) = find(view, &self.key, &self.group)?;
+        let joined = join_group(view, group, &group_at, &self.consumer, 0)?;
+        Decision::change(joined.created.is_some(), joined.created.into_iter().collect())
+    }
+}
+
 
 /// XGROUP DELCONSUMER (5.0). Answers how many pending entries went with it.
 #[derive(Clone, Debug)]
@@ -73,4 +148,15 @@ pub struct XGroupDelConsumer {
     /// The consumer.
     pub consumer: Bytes,
 }
-stub!(XGroupDelConsumer, u64);
+
+impl Op for XGroupDelConsumer {
+    type Reply = u64;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
+        let (group, group_at) = find(view, &self.key, &self.group)?;
+        let Some(consumer) = group.consumer(&self.consumer)? else { return Decision::read(0) };
+        let pending = group.pending.owned_count(consumer.no);
+        Decision::change(pending, vec![Record::ConsumerRemoved { group: group_at, consumer: consumer.no }])
+    }
+}
+

@@ -1,6 +1,7 @@
 //! XINFO: what a stream, its groups and their consumers look like.
 
 use super::*;
+use crate::state::pending::Pending;
 
 /// XINFO STREAM key (5.0).
 #[derive(Clone, Debug)]
@@ -31,7 +32,47 @@ pub struct StreamInfo {
     /// The last entry.
     pub last_entry: Option<Entry>,
 }
-stub!(XInfoStream, StreamInfo);
+
+fn stream<'s>(view: &View<'s>, key: &Key) -> Result<&'s Stream, Stop> {
+    Ok(view.stream(key)?.ok_or(Refusal::NoSuchKey)?)
+}
+
+fn stream_info(stream: &Stream) -> Result<StreamInfo, Needs> {
+    Ok(StreamInfo {
+        length: stream.entries.len(),
+        node_count: stream.entries.node_count(),
+        last_id: stream.last_id,
+        max_deleted_id: stream.max_deleted_id,
+        entries_added: stream.entries_added,
+        first_id: stream.first_id()?,
+        group_count: stream.group_count(),
+        first_entry: None,
+        last_entry: None,
+    })
+}
+
+fn group_info(stream: &Stream, group: &Group) -> Result<GroupInfo, Needs> {
+    Ok(GroupInfo {
+        name: group.name.clone(),
+        consumer_count: group.consumer_count(),
+        pending_count: group.pending.len(),
+        last_delivered_id: group.cursor.last_delivered_id,
+        entries_read: group.cursor.entries_read,
+        lag: stream.lag(group.cursor)?,
+    })
+}
+
+impl Op for XInfoStream {
+    type Reply = StreamInfo;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, StreamInfo>, Stop> {
+        let stream = stream(view, &self.key)?;
+        let edge = |reverse| stream.entries.range(EntryId::MIN, EntryId::MAX, 1, reverse);
+        let (first_entry, last_entry) = (edge(false)?.pop(), edge(true)?.pop());
+        Decision::read(StreamInfo { first_entry, last_entry, ..stream_info(stream)? })
+    }
+}
+
 
 /// XINFO STREAM key FULL (6.0).
 #[derive(Clone, Debug)]
@@ -78,7 +119,43 @@ pub struct ConsumerInfoFull {
     /// The first of them: id, delivery time (Unix ms), delivery count.
     pub pending: Vec<(EntryId, u64, u64)>,
 }
-stub!(XInfoStreamFull, StreamInfoFull);
+
+impl Op for XInfoStreamFull {
+    type Reply = StreamInfoFull;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, StreamInfoFull>, Stop> {
+        let stream = stream(view, &self.key)?;
+        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let mut groups = Vec::new();
+        for group in stream.groups() {
+            groups.push(GroupInfoFull {
+                info: group_info(stream, group)?,
+                pending: group.pending.rows().take(count).map(|row| full_row(group, row)).collect(),
+                consumers: group.consumers().map(|consumer| full_consumer(view, group, consumer, count)).collect(),
+            });
+        }
+        let entries = stream.entries.range(EntryId::MIN, EntryId::MAX, count, false)?;
+        Decision::read(StreamInfoFull { info: stream_info(stream)?, entries, groups })
+    }
+}
+
+fn full_row(group: &Group, row: &Pending) -> (EntryId, Bytes, u64, u64) {
+    let owner = group.consumer_name(row.owner).cloned().unwrap_or_default();
+    (row.id, owner, row.delivered_ms, row.delivery_count)
+}
+
+fn full_consumer(view: &View<'_>, group: &Group, consumer: &Consumer, count: usize) -> ConsumerInfoFull {
+    let owned = group.pending.owned_from(consumer.no, EntryId::MIN).take(count);
+    let rows = owned.filter_map(|id| group.pending.get(id).ok().flatten());
+    ConsumerInfoFull {
+        name: consumer.name.clone(),
+        seen_ms: view.seen_ms(consumer),
+        active_ms: consumer.active_ms,
+        pending_count: group.pending.owned_count(consumer.no),
+        pending: rows.map(|row| (row.id, row.delivered_ms, row.delivery_count)).collect(),
+    }
+}
+
 
 /// XINFO GROUPS key (5.0). Groups come by name.
 #[derive(Clone, Debug)]
@@ -103,7 +180,17 @@ pub struct GroupInfo {
     /// How many entries are still to be read, if that is known.
     pub lag: Option<u64>,
 }
-stub!(XInfoGroups, Vec<GroupInfo>);
+
+impl Op for XInfoGroups {
+    type Reply = Vec<GroupInfo>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let stream = stream(view, &self.key)?;
+        let groups: Result<Vec<GroupInfo>, Needs> = stream.groups().map(|group| group_info(stream, group)).collect();
+        Decision::read(groups?)
+    }
+}
+
 
 /// XINFO CONSUMERS key group (5.0). Consumers come by name.
 #[derive(Clone, Debug)]
@@ -126,4 +213,21 @@ pub struct ConsumerInfo {
     /// Milliseconds since it last got something; `None` if it never did.
     pub inactive_ms: Option<u64>,
 }
-stub!(XInfoConsumers, Vec<ConsumerInfo>);
+
+impl Op for XInfoConsumers {
+    type Reply = Vec<ConsumerInfo>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let Some(group) = stream(view, &self.key)?.group(&self.group)? else {
+            return Err(Refusal::NoSuchGroup { key: self.key.name.clone(), group: self.group.clone() }.into());
+        };
+        let info = |consumer: &Consumer| ConsumerInfo {
+            name: consumer.name.clone(),
+            pending_count: group.pending.owned_count(consumer.no),
+            idle_ms: view.idle_ms(view.seen_ms(consumer)),
+            inactive_ms: consumer.active_ms.map(|active_ms| view.idle_ms(active_ms)),
+        };
+        Decision::read(group.consumers().map(info).collect())
+    }
+}
+

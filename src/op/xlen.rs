@@ -8,4 +8,12 @@ pub struct XLen {
     /// The stream.
     pub key: Key,
 }
-stub!(XLen, u64);
+
+impl Op for XLen {
+    type Reply = u64;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
+        Decision::read(view.stream(&self.key)?.map_or(0, |stream| stream.entries.len()))
+    }
+}
+

@@ -1,6 +1,8 @@
 //! XPENDING: what was delivered and not acknowledged.
 
+use super::xclaim::find;
 use super::*;
+use crate::state::pending::Pending;
 
 /// XPENDING key group (5.0): the summary.
 #[derive(Clone, Debug)]
@@ -21,7 +23,18 @@ pub struct PendingSummary {
     /// The consumers that have any, by name, and how many.
     pub consumers: Vec<(Bytes, u64)>,
 }
-stub!(XPendingSummary, PendingSummary);
+
+impl Op for XPendingSummary {
+    type Reply = PendingSummary;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, PendingSummary>, Stop> {
+        let (_, group, _) = find(view, &self.key, &self.group)?;
+        let owned = |consumer: &Consumer| (consumer.name.clone(), group.pending.owned_count(consumer.no));
+        let consumers = group.consumers().map(owned).filter(|(_, count)| *count > 0).collect();
+        Decision::read(PendingSummary { count: group.pending.len(), range: group.pending.ends()?, consumers })
+    }
+}
+
 
 /// XPENDING key group start end count (5.0; `min_idle_ms` 6.2): rows.
 #[derive(Clone, Debug)]
@@ -54,4 +67,40 @@ pub struct PendingRow {
     /// How many times it was delivered.
     pub delivery_count: u64,
 }
-stub!(XPendingRows, Vec<PendingRow>);
+
+impl Op for XPendingRows {
+    type Reply = Vec<PendingRow>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let (_, group, _) = find(view, &self.key, &self.group)?;
+        let mut rows = Vec::new();
+        let mut look = |row: &Pending| {
+            let more = row.id <= self.last && (rows.len() as u64) < self.count;
+            let idle_ms = view.idle_ms(row.delivered_ms);
+            if let Some(name) = group.consumer_name(row.owner).filter(|_| more && idle_ms >= self.min_idle_ms) {
+                let (id, delivery_count) = (row.id, row.delivery_count);
+                rows.push(PendingRow { id, consumer: name.clone(), idle_ms, delivery_count });
+            }
+            more
+        };
+        match &self.consumer {
+            None => {
+                for row in group.pending.range_from(self.first)? {
+                    if !look(row?) {
+                        break;
+                    }
+                }
+            }
+            Some(name) => {
+                let Some(consumer) = group.consumer(name)? else { return Decision::read(Vec::new()) };
+                for id in group.pending.owned_from(consumer.no, self.first) {
+                    if !group.pending.get(id)?.is_some_and(&mut look) {
+                        break;
+                    }
+                }
+            }
+        }
+        Decision::read(rows)
+    }
+}
+

@@ -16,4 +16,14 @@ pub struct XRange {
     /// From the largest id down (XREVRANGE).
     pub reverse: bool,
 }
-stub!(XRange, Option<Vec<Entry>>);
+
+impl Op for XRange {
+    type Reply = Option<Vec<Entry>>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let Some(stream) = view.stream(&self.key)? else { return Decision::read(None) };
+        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        Decision::read(Some(stream.entries.range(self.first, self.last, count, self.reverse)?))
+    }
+}
+

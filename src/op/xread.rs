@@ -41,4 +41,41 @@ pub struct PendingEntry {
     /// Its pairs; `None` if the entry was deleted from the stream, or if only ids were asked for.
     pub fields: Option<Fields>,
 }
-stub!(XRead, Vec<StreamRead>);
+
+impl Op for XRead {
+    type Reply = Vec<StreamRead>;
+
+    fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let database = view.state.database(self.db);
+        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let mut reply = Vec::new();
+        for (key, from) in &self.streams {
+            let ReadFrom::After(after) = *from else { continue };
+            let (Some(stream), Some(first)) = (database.stream(key)?, after.successor()) else { continue };
+            let entries = stream.entries.range(first, EntryId::MAX, count, false)?;
+            if !entries.is_empty() {
+                let entries = entries.into_iter().map(PendingEntry::from).collect();
+                reply.push(StreamRead { key: key.clone(), entries });
+            }
+        }
+        Decision::read(reply)
+    }
+}
+
+impl XRead {
+    /// Fixes each `$` to the last id given out by now.
+    pub(crate) fn fix_last(&mut self, view: &View<'_>) -> Result<(), Needs> {
+        for (key, from) in self.streams.iter_mut().filter(|(_, from)| *from == ReadFrom::Last) {
+            let stream = view.state.database(self.db).stream(key)?;
+            *from = ReadFrom::After(stream.map_or(EntryId::MIN, |stream| stream.last_id));
+        }
+        Ok(())
+    }
+}
+
+impl From<Entry> for PendingEntry {
+    fn from(entry: Entry) -> Self {
+        Self { id: entry.id, fields: Some(entry.fields) }
+    }
+}
+

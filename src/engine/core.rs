@@ -1,0 +1,298 @@
+//! The core: the state, the log's buffer and everyone who waits, behind one lock.
+//!
+//! Memory only: no I/O, no await, no callback while the lock is held. What a change drops and who was served is taken
+//! along when the lock is left ([`After`]) and dealt with outside.
+
+use super::options::Settings;
+use super::touched::{Place, Touched, touched};
+use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
+use super::watch::Watchers;
+use super::Ticket;
+use crate::error::Error;
+use crate::id::Seq;
+use crate::op::{Key, Op, Presence, Refusal, Stop, StreamRead, View};
+use crate::record::Record;
+use crate::record::codec::BatchBytes;
+use crate::recovery::absorb;
+use crate::state::State;
+use crate::state::tree::Trash;
+use crate::wal::{Buffer, Room};
+
+/// Everything that is decided on and changed under the one lock.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) state: State,
+    /// `None` when the engine was closed.
+    pub(super) log: Option<Buffer>,
+    pub(super) settings: Settings,
+    pub(super) waiters: Waiters,
+    pub(super) watchers: Watchers,
+    presence: Presence,
+    max_batch_bytes: usize,
+    /// The batch under construction.
+    batch: BatchBytes,
+    /// Keys of the batch under construction that someone waits for.
+    ready: Vec<Key>,
+    ended: Option<Error>,
+}
+
+/// What is left to do when the lock is left.
+#[must_use]
+pub(super) struct After {
+    trash: Trash,
+    served: Vec<Served>,
+}
+
+impl After {
+    /// Frees what was dropped and tells who was served.
+    pub(super) fn run(self) {
+        self.served.into_iter().for_each(Served::tell);
+        drop(self.trash);
+    }
+}
+
+/// Why a step was not taken.
+pub(super) enum Halt {
+    /// It is refused, or the engine has ended.
+    Error(Error),
+    /// A segment is being made: wait for it outside the lock, then decide again.
+    NotYet,
+}
+
+impl Core {
+    pub(super) fn new(state: State, log: Buffer, settings: Settings, max_batch_bytes: usize) -> Self {
+        Self {
+            state,
+            log: Some(log),
+            settings,
+            waiters: Waiters::default(),
+            watchers: Watchers::default(),
+            presence: Presence::default(),
+            max_batch_bytes,
+            batch: BatchBytes::default(),
+            ready: Vec::new(),
+            ended: None,
+        }
+    }
+
+    /// The last batch applied.
+    pub(super) fn applied(&self) -> Seq {
+        self.state.applied()
+    }
+
+    /// Why nothing is served any more, if that is so.
+    pub(super) fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+
+    /// Nothing is served from now on. Who waits is told.
+    pub(super) fn end(&mut self, why: Error) {
+        if self.ended.is_none() {
+            self.waiters.end(&why, self.state.applied());
+            self.ended = Some(why);
+        }
+    }
+
+    pub(super) fn after(&mut self) -> After {
+        After { trash: self.state.take_trash(), served: self.waiters.take_served() }
+    }
+
+    /// Decides a request and makes its facts part of the batch under construction and of the state.
+    ///
+    /// `may_wait`: nothing of the batch is applied yet, so the caller can leave the lock and come back.
+    pub(super) fn step<O: Op>(&mut self, op: &O, now_ms: u64, may_wait: bool) -> Result<O::Reply, Halt> {
+        let decision = match op.decide(&self.view(now_ms)) {
+            Ok(decision) => decision,
+            Err(Stop::Refuse(refusal)) => return Err(Halt::Error(refusal.into())),
+            Err(Stop::Needs(needs)) => {
+                let why = self.fail(format!("{needs:?} while all of the state should be in memory"));
+                return Err(Halt::Error(why));
+            }
+        };
+        let reply = decision.reply;
+        self.commit(&decision.records, may_wait)?;
+        for consumer in decision.seen {
+            self.presence.set(consumer, now_ms);
+        }
+        Ok(reply)
+    }
+
+    fn view(&self, now_ms: u64) -> View<'_> {
+        View {
+            state: &self.state,
+            now_ms,
+            node_limits: self.settings.node_limits(),
+            presence: &self.presence,
+        }
+    }
+
+    /// Encodes facts, asks whether they have room, and absorbs them: all of them or none.
+    fn commit(&mut self, records: &[Record<'_>], may_wait: bool) -> Result<(), Halt> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mark = self.batch.mark();
+        records.iter().for_each(|record| self.batch.push(record));
+        if let Err(halt) = self.has_room(may_wait) {
+            self.batch.truncate(mark);
+            return Err(halt);
+        }
+        if !(self.waiters.is_empty() && self.watchers.is_empty()) {
+            records.iter().filter_map(|record| touched(&self.state, record)).collect::<Vec<_>>().into_iter().for_each(
+                |touched| self.note(touched),
+            );
+        }
+        let seq = self.state.applied().next();
+        // What was encoded is what replay will see: a slip of the codec shows at once in a debug build.
+        #[cfg(debug_assertions)]
+        let absorbed = absorb(&mut self.state, seq, self.batch.since(mark));
+        #[cfg(not(debug_assertions))]
+        let absorbed = absorb(&mut self.state, seq, records.iter().map(Ok));
+        if let Err(why) = absorbed {
+            // Nothing of this batch is in the log, and nothing more will be (I8).
+            self.batch.truncate(mark);
+            return Err(Halt::Error(self.fail(format!("a decision does not fit the state, which is a bug: {why}"))));
+        }
+        Ok(())
+    }
+
+    fn has_room(&self, may_wait: bool) -> Result<(), Halt> {
+        if self.batch.len() > self.max_batch_bytes {
+            return Err(Halt::Error(Refusal::BatchTooLarge.into()));
+        }
+        let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
+        match log.room(self.batch.len()) {
+            Room::Yes => Ok(()),
+            Room::NotYet if may_wait => Err(Halt::NotYet),
+            // Part of the batch is applied already: the writer will make the segment itself.
+            Room::NotYet => Ok(()),
+            Room::Full => Err(Halt::Error(Refusal::LogFull.into())),
+        }
+    }
+
+    /// Remembers a touched key for those who watch it and for those who wait for it.
+    fn note(&mut self, touched: Touched) {
+        match touched.what {
+            Place::Key(key) => self.note_key(key, touched.watched, touched.awaited),
+            Place::Database(db) => {
+                let exists = |key: &Key| self.state.database(db).stream(&key.name).is_ok_and(|found| found.is_some());
+                let watched: Vec<Key> = self.watchers.keys_in(db).into_iter().filter(exists).collect();
+                let awaited: Vec<Key> = self.waiters.keys_in(db).into_iter().filter(exists).collect();
+                watched.into_iter().for_each(|key| self.note_key(key, touched.watched, false));
+                awaited.into_iter().for_each(|key| self.note_key(key, false, touched.awaited));
+            }
+        }
+    }
+
+    fn note_key(&mut self, key: Key, watched: bool, awaited: bool) {
+        if watched {
+            self.watchers.mark(&key);
+        }
+        if awaited && !self.ready.contains(&key) {
+            self.ready.push(key);
+        }
+    }
+
+    /// Ends the batch under construction: it goes into the log's buffer, and whoever waited for its keys is served.
+    /// Answers the last batch applied.
+    pub(super) fn finish(&mut self, now_ms: u64) -> Seq {
+        self.append();
+        let mut ready = std::mem::take(&mut self.ready);
+        for key in ready.drain(..) {
+            self.serve(&key, now_ms);
+        }
+        self.ready = ready;
+        if self.presence.wants_sweep() {
+            self.sweep_presence();
+        }
+        self.state.applied()
+    }
+
+    fn append(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        if let Some(log) = self.log.as_mut().filter(|_| self.ended.is_none()) {
+            let seq = log.append(self.batch.bytes());
+            self.state.finish(seq);
+        }
+        self.batch.clear();
+    }
+
+    /// Serves who waits for a key, first come first, each as a batch of its own. Who finds nothing keeps its place.
+    fn serve(&mut self, key: &Key, now_ms: u64) {
+        let mut dry_groups: Vec<bytes::Bytes> = Vec::new();
+        for id in self.waiters.of(key) {
+            let Some(read) = self.waiters.read(id) else { continue };
+            // Readers of one group compete: when one found nothing, those behind it won't either.
+            let group = match &*read {
+                BlockingRead::Group(read) if read.streams.len() == 1 => Some(read.group.clone()),
+                BlockingRead::Group(_) | BlockingRead::Read(_) => None,
+            };
+            if group.as_ref().is_some_and(|group| dry_groups.contains(group)) {
+                continue;
+            }
+            if !self.try_serve(id, &read, now_ms) {
+                dry_groups.extend(group);
+            }
+        }
+    }
+
+    fn try_serve(&mut self, id: WaiterId, read: &BlockingRead, now_ms: u64) -> bool {
+        let result = match self.try_read(read, now_ms) {
+            Ok(None) => return false,
+            Ok(Some(reply)) => Ok(reply),
+            Err(error) => Err(error),
+        };
+        self.append();
+        let after = self.state.applied();
+        self.waiters.serve(id, Ticket { result, after });
+        true
+    }
+
+    /// Decides a read that may wait; `None` if it has nothing to answer. Then nothing was changed but, for the first
+    /// try of a reader of a group, the consumer that was created.
+    pub(super) fn try_read(
+        &mut self,
+        read: &BlockingRead,
+        now_ms: u64,
+    ) -> Result<Option<Vec<StreamRead>>, Error> {
+        let result = match read {
+            BlockingRead::Read(read) => self.step(read, now_ms, false),
+            BlockingRead::Group(read) => self.step(read, now_ms, false),
+        };
+        match result {
+            Ok(reply) if reply.is_empty() => Ok(None),
+            Ok(reply) => Ok(Some(reply)),
+            Err(Halt::Error(error)) => Err(error),
+            Err(Halt::NotYet) => Ok(None),
+        }
+    }
+
+    /// Fixes what a read means by "last" before it waits.
+    pub(super) fn fix_last(&self, read: &mut BlockingRead, now_ms: u64) -> Result<(), Error> {
+        match read {
+            BlockingRead::Read(read) => {
+                read.fix_last(&self.view(now_ms)).map_err(|needs| Error::failed(format!("{needs:?}")))
+            }
+            BlockingRead::Group(_) => Ok(()),
+        }
+    }
+
+    fn sweep_presence(&mut self) {
+        let mut existing = Vec::new();
+        for database in self.state.databases() {
+            if let Ok(streams) = database.streams_from(crate::id::StreamNo::ZERO) {
+                let groups = streams.flatten().flat_map(|stream| stream.groups());
+                existing.extend(groups.flat_map(|group| group.consumers().map(|consumer| consumer.no)));
+            }
+        }
+        self.presence.sweep(existing.into_iter());
+    }
+
+    fn fail(&mut self, why: String) -> Error {
+        let why = Error::failed(why);
+        self.end(why.clone());
+        why
+    }
+}

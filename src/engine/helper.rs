@@ -1,0 +1,152 @@
+//! The helper thread: segments ahead, the durable mark, `everysec`, and commits for those who wait asynchronously.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::{Shared, SyncMode};
+
+/// When nothing followed a commit for so long, an empty frame carries the mark forward.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// How often mode `everysec` syncs.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What the helper is asked for.
+#[derive(Debug, Default)]
+pub(super) struct Bell {
+    asked: Mutex<Asked>,
+    rung: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    commit: bool,
+    /// Something was committed that no later frame has marked as durable.
+    unmarked: bool,
+    closed: bool,
+    /// Whether the helper sleeps until it is rung, so that a commit must ring.
+    asleep: bool,
+}
+
+impl Bell {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Someone waits for a commit.
+    pub(super) fn ask_commit(&self) {
+        self.asked().commit = true;
+        self.rung.notify_one();
+    }
+
+    /// Something was committed. Rings only if the helper sleeps without a deadline: saves a system call a commit.
+    pub(super) fn committed(&self) {
+        let mut asked = self.asked();
+        asked.unmarked = true;
+        if asked.asleep {
+            asked.asleep = false;
+            drop(asked);
+            self.rung.notify_one();
+        }
+    }
+
+    /// The helper is no longer needed.
+    pub(super) fn close(&self) {
+        self.asked().closed = true;
+        self.rung.notify_one();
+    }
+}
+
+/// The helper thread, ended and waited for on drop.
+#[derive(Debug)]
+pub(super) struct Helper {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Helper {
+    pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
+        let (log, segments) = (Arc::downgrade(shared), Arc::downgrade(shared));
+        let threads = vec![
+            Builder::new().name("claimlog-log".into()).spawn(move || keep_log(&log))?,
+            Builder::new().name("claimlog-segments".into()).spawn(move || keep_segments(&segments))?,
+        ];
+        Ok(Self { shared: Arc::clone(shared), threads })
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        self.shared.bell.close();
+        for thread in self.threads.drain(..) {
+            // The last handle may be dropped by a helper thread itself, which can't wait for itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// Commits when asked to, marks when it is quiet, syncs every second in mode `everysec`. Errors end the engine where
+/// they happen; here there is nobody to tell.
+fn keep_log(engine: &Weak<Shared>) {
+    let mut last_sync = Instant::now();
+    while let Some(shared) = engine.upgrade() {
+        let every_second = shared.core().settings.sync_mode == SyncMode::EverySecond;
+        let (commit, quiet) = {
+            let mut asked = shared.bell.asked();
+            if asked.closed {
+                return;
+            }
+            if !asked.commit {
+                let waiting = asked.unmarked;
+                asked.unmarked = false;
+                asked.asleep = !waiting;
+                let wait = match (waiting, every_second) {
+                    (true, _) => QUIET,
+                    (false, true) => SYNC_EVERY,
+                    // Long enough to cost nothing, short enough to notice that the engine is gone.
+                    (false, false) => Duration::from_secs(5),
+                };
+                let (mut woken, timeout) =
+                    shared.bell.rung.wait_timeout(asked, wait).unwrap_or_else(PoisonError::into_inner);
+                woken.asleep = false;
+                if woken.closed {
+                    return;
+                }
+                let quiet = waiting && timeout.timed_out() && !woken.unmarked;
+                (std::mem::take(&mut woken.commit), quiet)
+            } else {
+                asked.commit = false;
+                (true, false)
+            }
+        };
+        if commit {
+            let _ = shared.commit(false);
+        }
+        if quiet {
+            let _ = shared.mark();
+        }
+        if every_second && last_sync.elapsed() >= SYNC_EVERY {
+            let _ = shared.sync_aside();
+            last_sync = Instant::now();
+        }
+    }
+}
+
+/// Makes segments ahead of the writer.
+fn keep_segments(engine: &Weak<Shared>) {
+    const EVERY: Duration = Duration::from_millis(20);
+    while let Some(shared) = engine.upgrade() {
+        if shared.bell.asked().closed {
+            return;
+        }
+        if shared.make_spares().is_err() {
+            return;
+        }
+        drop(shared);
+        std::thread::sleep(EVERY);
+    }
+}

@@ -1,0 +1,174 @@
+//! How an engine is opened, and what may be changed while it runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::Engine;
+use crate::error::OpenError;
+use crate::io::real::{RealClock, RealDir};
+use crate::io::{Clock, Dir};
+use crate::recovery::RecoveryReport;
+use crate::snapshot::SnapshotStore;
+use crate::state::entries::NodeLimits;
+use crate::wal::LogOptions;
+
+/// When the log is synced to disk (`appendfsync`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Before each reply: what was answered survives a power cut.
+    #[default]
+    Always,
+    /// Once a second. Replies wait until the operating system has the bytes: they survive a crash of the process,
+    /// not one of the machine.
+    EverySecond,
+    /// When the operating system sees fit; replies as in `EverySecond`.
+    No,
+}
+
+/// Settings that may change while the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// When the log is synced.
+    pub sync_mode: SyncMode,
+    /// `stream-node-max-entries`: how many entries a node of a stream holds; 0 for no limit.
+    pub stream_node_max_entries: u64,
+    /// `stream-node-max-bytes`: how large a node of a stream gets; 0 for no limit.
+    pub stream_node_max_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sync_mode: SyncMode::default(), stream_node_max_entries: 100, stream_node_max_bytes: 4096 }
+    }
+}
+
+impl Settings {
+    pub(super) fn node_limits(&self) -> NodeLimits {
+        NodeLimits { entries_max: self.stream_node_max_entries, bytes_max: self.stream_node_max_bytes }
+    }
+}
+
+/// How an engine is opened: a builder.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// use claimlog::engine::{Options, SyncMode};
+/// let (engine, report) = Options::new(dir.path()).sync_mode(SyncMode::Always).open()?;
+/// println!("{report}");
+/// engine.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) path: PathBuf,
+    pub(crate) disk: Option<Arc<dyn Dir>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stores: Vec<Arc<dyn SnapshotStore>>,
+    pub(crate) threads: bool,
+    pub(crate) settings: Settings,
+    pub(crate) log: LogOptions,
+    pub(crate) unsynced_bytes_max: usize,
+    pub(crate) progress: Progress,
+}
+
+/// Told every second while the log is being replayed: bytes done, bytes in all.
+#[derive(Clone)]
+pub(crate) struct Progress(pub(crate) Arc<dyn Fn(u64, u64) + Send + Sync>);
+
+impl std::fmt::Debug for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Progress")
+    }
+}
+
+impl Options {
+    /// An engine in that directory, which is created if absent.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            path: dir.into(),
+            disk: None,
+            clock: Arc::new(RealClock::new()),
+            stores: Vec::new(),
+            threads: true,
+            settings: Settings::default(),
+            log: LogOptions::default(),
+            unsynced_bytes_max: 64 * 1024 * 1024,
+            progress: Progress(Arc::new(|_, _| ())),
+        }
+    }
+
+    /// An engine on a disk and a clock of your own, without background threads: everything happens inside your calls,
+    /// so that a simulation is the same every time.
+    #[must_use]
+    pub fn simulated(disk: Arc<dyn Dir>, clock: Arc<dyn Clock>) -> Self {
+        let path = disk.path();
+        Self { disk: Some(disk), clock, threads: false, ..Self::new(path) }
+    }
+
+    /// When the log is synced; [`SyncMode::Always`] unless said otherwise.
+    #[must_use]
+    pub fn sync_mode(mut self, mode: SyncMode) -> Self {
+        self.settings.sync_mode = mode;
+        self
+    }
+
+    /// All settings that may also change while the engine runs.
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// How long a segment of the log is: 64 MiB unless said otherwise.
+    #[must_use]
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.log.segment_bytes = bytes;
+        self
+    }
+
+    /// How large the changes of one command or transaction may be in the log: 512 MiB unless said otherwise.
+    #[must_use]
+    pub fn max_batch_bytes(mut self, bytes: u32) -> Self {
+        self.log.max_batch_bytes = bytes;
+        self
+    }
+
+    /// Where the id of a new store comes from; for simulations that must repeat.
+    #[must_use]
+    pub fn new_store_id(mut self, make: fn() -> [u8; 16]) -> Self {
+        self.log.new_store_id = make;
+        self
+    }
+
+    /// Adds a place for snapshots. With two or more they are written in turn.
+    #[must_use]
+    pub fn snapshot_store(mut self, store: Arc<dyn SnapshotStore>) -> Self {
+        self.stores.push(store);
+        self
+    }
+
+    /// Is told every second while the log is being replayed: bytes done, bytes in all.
+    #[must_use]
+    pub fn on_progress(mut self, tell: impl Fn(u64, u64) + Send + Sync + 'static) -> Self {
+        self.progress = Progress(Arc::new(tell));
+        self
+    }
+
+    /// Opens the data and recovers what it holds.
+    ///
+    /// # Errors
+    /// [`OpenError`]; its text says what happened, where, and what to do next.
+    pub fn open(self) -> Result<(Engine, RecoveryReport), OpenError> {
+        Engine::open(self)
+    }
+
+    pub(crate) fn data_dir(&self) -> Result<Arc<dyn Dir>, OpenError> {
+        if let Some(disk) = &self.disk {
+            return Ok(Arc::clone(disk));
+        }
+        match RealDir::open(&self.path) {
+            Ok(dir) => Ok(Arc::new(dir)),
+            Err(source) => Err(OpenError::Directory { path: self.path.clone(), source }),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Blocked readers: who waits for which keys, in the order in which they came.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::pin::Pin;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::{Shared, Ticket};
+use crate::error::Error;
+use crate::id::Seq;
+use crate::op::{DbIndex, GroupFrom, Key, StreamRead, XRead, XReadGroup};
+
+/// A read that may wait.
+#[derive(Clone, Debug)]
+pub enum BlockingRead {
+    /// XREAD.
+    Read(XRead),
+    /// XREADGROUP.
+    Group(XReadGroup),
+}
+
+impl BlockingRead {
+    /// The keys it waits for.
+    fn keys(&self) -> Vec<Key> {
+        let key = |db, name: &bytes::Bytes| Key { db, name: name.clone() };
+        match self {
+            Self::Read(read) => read.streams.iter().map(|(name, _)| key(read.db, name)).collect(),
+            Self::Group(read) => {
+                let new = read.streams.iter().filter(|(_, from)| *from == GroupFrom::New);
+                new.map(|(name, _)| key(read.db, name)).collect()
+            }
+        }
+    }
+}
+
+/// The place in line: smaller came earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WaiterId(u64);
+
+/// Everyone who waits.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    next_id: u64,
+    by_id: BTreeMap<WaiterId, Waiter>,
+    /// Looked up by key only, so the order of the map can't show.
+    by_key: HashMap<Key, BTreeSet<WaiterId>>,
+    served: Vec<Served>,
+}
+
+/// A waiter that has its ticket and does not know it yet.
+#[derive(Debug)]
+pub(super) struct Served(Arc<Outcome>);
+
+impl Served {
+    pub(super) fn tell(self) {
+        let waker = self.0.cell().waker.take();
+        self.0.filled.notify_all();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Waiter {
+    read: Arc<BlockingRead>,
+    outcome: Arc<Outcome>,
+}
+
+impl Waiters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn add(&mut self, read: BlockingRead, engine: Arc<Shared>) -> Waiting {
+        let id = WaiterId(self.next_id);
+        self.next_id += 1;
+        for key in read.keys() {
+            self.by_key.entry(key).or_default().insert(id);
+        }
+        let outcome = Arc::new(Outcome::default());
+        self.by_id.insert(id, Waiter { read: Arc::new(read), outcome: Arc::clone(&outcome) });
+        Waiting { id, outcome, engine }
+    }
+
+    /// Who waits for a key, first come first.
+    pub(super) fn of(&self, key: &Key) -> Vec<WaiterId> {
+        self.by_key.get(key).into_iter().flatten().copied().collect()
+    }
+
+    pub(super) fn read(&self, id: WaiterId) -> Option<Arc<BlockingRead>> {
+        self.by_id.get(&id).map(|waiter| Arc::clone(&waiter.read))
+    }
+
+    /// Takes a waiter out of all queues.
+    fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
+        let waiter = self.by_id.remove(&id)?;
+        for key in waiter.read.keys() {
+            if let Some(queue) = self.by_key.get_mut(&key) {
+                queue.remove(&id);
+                if queue.is_empty() {
+                    self.by_key.remove(&key);
+                }
+            }
+        }
+        Some(waiter)
+    }
+
+    /// The keys of a database that someone waits for, in byte order.
+    pub(super) fn keys_in(&self, db: DbIndex) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.by_key.keys().filter(|key| key.db == db).cloned().collect();
+        keys.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        keys
+    }
+
+    /// Hands a waiter its ticket; it waits no more. It is told after the lock is left ([`Waiters::take_served`]).
+    pub(super) fn serve(&mut self, id: WaiterId, ticket: Ticket<Vec<StreamRead>>) {
+        if let Some(waiter) = self.remove(id) {
+            waiter.outcome.cell().ticket = Some(ticket);
+            self.served.push(Served(waiter.outcome));
+        }
+    }
+
+    /// Tells everyone that nothing will come.
+    pub(super) fn end(&mut self, why: &Error, after: Seq) {
+        while let Some(id) = self.by_id.keys().next().copied() {
+            self.serve(id, Ticket { result: Err(why.clone()), after });
+        }
+    }
+
+    /// Who was served since the last call: tell them when the lock is left.
+    pub(super) fn take_served(&mut self) -> Vec<Served> {
+        std::mem::take(&mut self.served)
+    }
+}
+
+/// Where a waiter finds its ticket.
+#[derive(Debug, Default)]
+struct Outcome {
+    cell: Mutex<Cell>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Cell {
+    ticket: Option<Ticket<Vec<StreamRead>>>,
+    waker: Option<Waker>,
+}
+
+impl Outcome {
+    fn cell(&self) -> MutexGuard<'_, Cell> {
+        self.cell.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<Ticket<Vec<StreamRead>>> {
+        self.cell().ticket.take()
+    }
+}
+
+/// A waiting read: a future of its ticket, on any runtime. Dropping it takes the reader out of all queues.
+#[derive(Debug)]
+pub struct Waiting {
+    id: WaiterId,
+    outcome: Arc<Outcome>,
+    engine: Arc<Shared>,
+}
+
+impl Waiting {
+    /// Gives up, as on a timeout.
+    ///
+    /// # Errors
+    /// If it was served in the meantime there is a ticket; otherwise the change that the null reply must wait for.
+    pub fn give_up(self) -> Result<Ticket<Vec<StreamRead>>, Seq> {
+        let mut core = self.engine.core();
+        core.waiters.remove(self.id);
+        let after = core.applied();
+        drop(core);
+        self.outcome.take().ok_or(after)
+    }
+
+    /// Blocks the thread until it is served, or until the timeout has passed (`None`: for as long as it takes).
+    ///
+    /// # Errors
+    /// As [`Waiting::give_up`], when the timeout has passed.
+    pub fn wait_blocking(self, timeout: Option<Duration>) -> Result<Ticket<Vec<StreamRead>>, Seq> {
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut cell = self.outcome.cell();
+        loop {
+            if let Some(ticket) = cell.ticket.take() {
+                return Ok(ticket);
+            }
+            let Some(deadline) = deadline else {
+                cell = self.outcome.filled.wait(cell).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            cell = self.outcome.filled.wait_timeout(cell, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(cell);
+        self.give_up()
+    }
+}
+
+impl Future for Waiting {
+    type Output = Ticket<Vec<StreamRead>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut cell = self.outcome.cell();
+        if let Some(ticket) = cell.ticket.take() {
+            return Poll::Ready(ticket);
+        }
+        cell.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.engine.core().waiters.remove(self.id);
+    }
+}

@@ -1,0 +1,233 @@
+//! Batches as bytes: the number of records, then each record in bincode's standard encoding (little endian,
+//! variable-length integers, the variant's tag first).
+
+use std::fmt;
+
+use super::Record;
+
+/// The encoding of every record, for ever: bincode 2 "standard".
+const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+/// The facts of one command or transaction while they are collected: whole in the log or not at all (I3).
+#[derive(Clone, Debug, Default)]
+pub struct BatchBytes {
+    bytes: Vec<u8>,
+    record_count: u32,
+}
+
+/// Bytes at the head of a batch that count its records.
+const COUNT_BYTES: usize = size_of::<u32>();
+
+impl BatchBytes {
+    /// Whether there is no record in it.
+    pub fn is_empty(&self) -> bool {
+        self.record_count == 0
+    }
+
+    /// How long the batch is in the log.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends a record.
+    ///
+    /// # Panics
+    /// Never: encoding into memory has no way to fail for these types.
+    pub fn push(&mut self, record: &Record<'_>) {
+        if self.bytes.is_empty() {
+            self.bytes.extend_from_slice(&[0; COUNT_BYTES]);
+        }
+        bincode::serde::encode_into_std_write(record, &mut self.bytes, CONFIG)
+            .expect("a record is always encodable into memory");
+        self.record_count += 1;
+        self.bytes[..COUNT_BYTES].copy_from_slice(&self.record_count.to_le_bytes());
+    }
+
+    /// The batch as it goes into the log.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Empties it, keeping the memory up to a bound.
+    pub fn clear(&mut self) {
+        const KEEP_BYTES: usize = 64 * 1024;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEEP_BYTES);
+        self.record_count = 0;
+    }
+
+    /// Takes out what was pushed after the batch had `len` bytes and `record_count` records.
+    pub fn truncate(&mut self, mark: Mark) {
+        self.bytes.truncate(mark.len);
+        self.record_count = mark.record_count;
+        if !self.bytes.is_empty() {
+            self.bytes[..COUNT_BYTES].copy_from_slice(&self.record_count.to_le_bytes());
+        }
+    }
+
+    /// Where the batch ends now.
+    pub fn mark(&self) -> Mark {
+        Mark { len: self.bytes.len(), record_count: self.record_count }
+    }
+
+    /// The records after a mark, decoded from their bytes.
+    pub fn since(&self, mark: Mark) -> Records<'_> {
+        Records { bytes: &self.bytes[mark.len.max(COUNT_BYTES)..], left: self.record_count - mark.record_count }
+    }
+}
+
+/// A position in a batch under construction.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    len: usize,
+    record_count: u32,
+}
+
+/// Reads the records of a batch.
+///
+/// # Errors
+/// If the bytes don't even hold the count.
+pub fn records(batch: &[u8]) -> Result<Records<'_>, Malformed> {
+    let Some((count, bytes)) = batch.split_first_chunk::<COUNT_BYTES>() else {
+        return Err(Malformed("a batch is shorter than its record count".into()));
+    };
+    Ok(Records { bytes, left: u32::from_le_bytes(*count) })
+}
+
+/// Iterator over the records of a batch; ends with an error unless the bytes end with the last record.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    left: u32,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Result<Record<'a>, Malformed>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 {
+            let rest = std::mem::take(&mut self.bytes);
+            return (!rest.is_empty()).then(|| Err(Malformed(format!("{} bytes after the last record", rest.len()))));
+        }
+        // Borrowed decoding allocates only for lists of ids and rows, and those can't be longer than the bytes left:
+        // serde asks for at most 4096 elements ahead.
+        match bincode::serde::borrow_decode_from_slice(self.bytes, CONFIG) {
+            Ok((record, used)) => {
+                self.left -= 1;
+                self.bytes = &self.bytes[used..];
+                Some(Ok(record))
+            }
+            Err(error) => {
+                self.left = 0;
+                self.bytes = &[];
+                Some(Err(Malformed(format!("a record can't be decoded: {error}"))))
+            }
+        }
+    }
+}
+
+/// Bytes that are no batch, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Blob, ClaimedRow, Cursor, GroupAt, StreamAt};
+    use super::*;
+    use crate::id::{ConsumerNo, DbNo, EntryId, StreamNo};
+
+    /// One record of each kind. A new variant belongs here too: `docs/format.md` and the golden bytes follow.
+    pub(crate) fn one_of_each() -> Vec<Record<'static>> {
+        let stream = StreamAt { db: DbNo::new(3), no: StreamNo::new(300) };
+        let group = GroupAt { stream, name: Blob::from(&b"g"[..]) };
+        let cursor = Cursor { last_delivered_id: EntryId::new(7, 1), entries_read: Some(9) };
+        let consumer = ConsumerNo::new(5);
+        let id = EntryId::new(1_526_919_030_474, 55);
+        vec![
+            Record::StreamCreated { stream, name: Blob::from(&b"orders"[..]) },
+            Record::StreamDeleted { stream },
+            Record::EntryAdded { stream, id, opens_node: true, fields: Blob::from(&b"\x01\x01f\x01v"[..]) },
+            Record::EntriesTrimmed { stream, through: id, removed: 3 },
+            Record::EntriesDeleted { stream, ids: vec![id] },
+            Record::IdsSet { stream, last_id: id, entries_added: 70_000, max_deleted_id: EntryId::MIN },
+            Record::GroupCreated { group: group.clone(), cursor },
+            Record::GroupMoved { group: group.clone(), cursor: Cursor { entries_read: None, ..cursor } },
+            Record::GroupDestroyed { group: group.clone() },
+            Record::ConsumerCreated { group: group.clone(), consumer, name: Blob::from(&b"c"[..]), at_ms: 1 },
+            Record::ConsumerRemoved { group: group.clone(), consumer },
+            Record::Delivered { group: group.clone(), consumer, at_ms: 2, ids: vec![id], cursor },
+            Record::Claimed {
+                group: group.clone(),
+                consumer,
+                rows: vec![ClaimedRow { id, delivered_ms: 1_700_000_000_000, delivery_count: 4 }],
+                active_ms: Some(1_700_000_000_001),
+            },
+            Record::Acknowledged { group, ids: vec![id, EntryId::MAX] },
+            Record::DatabaseFlushed { db: DbNo::new(2) },
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_record_comes_back() {
+        let mut batch = BatchBytes::default();
+        for record in one_of_each() {
+            batch.push(&record);
+        }
+        let decoded: Result<Vec<_>, _> = records(batch.bytes()).unwrap().collect();
+        assert_eq!(decoded.unwrap(), one_of_each());
+    }
+
+    #[test]
+    fn a_batch_that_is_cut_anywhere_or_too_long_is_malformed() {
+        let mut batch = BatchBytes::default();
+        for record in one_of_each() {
+            batch.push(&record);
+        }
+        for len in 0..batch.len() {
+            let cut = &batch.bytes()[..len];
+            assert!(records(cut).and_then(|records| records.collect::<Result<Vec<_>, _>>()).is_err(), "cut at {len}");
+        }
+        let longer = [batch.bytes(), &[0]].concat();
+        assert!(records(&longer).unwrap().collect::<Result<Vec<_>, _>>().is_err());
+    }
+
+    /// The bytes of format 0, one record of each kind a line. They may change until the format becomes 1; then
+    /// never. `CLAIMLOG_BLESS=1 cargo test golden` writes them anew.
+    #[test]
+    fn golden_bytes_of_each_record() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/records-0.hex");
+        let mut lines = String::new();
+        for record in one_of_each() {
+            let mut batch = BatchBytes::default();
+            batch.push(&record);
+            let name = format!("{record:?}");
+            let name = name.split([' ', '{']).next().unwrap();
+            let hex: Vec<String> = batch.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+            lines += &format!("{name} {}\n", hex.join(" "));
+        }
+        if std::env::var_os("CLAIMLOG_BLESS").is_some() {
+            std::fs::write(path, &lines).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), lines, "see docs/format.md before changing the format");
+    }
+
+    #[test]
+    fn a_mark_takes_records_out_again() {
+        let mut batch = BatchBytes::default();
+        let all = one_of_each();
+        batch.push(&all[0]);
+        let mark = batch.mark();
+        batch.push(&all[1]);
+        assert_eq!(batch.since(mark).collect::<Result<Vec<_>, _>>().unwrap(), all[1..2]);
+        batch.truncate(mark);
+        assert_eq!(records(batch.bytes()).unwrap().count(), 1);
+    }
+}

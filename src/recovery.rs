@@ -1,0 +1,240 @@
+//! Opening: lock, newest snapshot that checks out, scan of the log, verdict, replay, report.
+//!
+//! Everything after the snapshot goes through [`absorb`], the same function that live commits go through (I2).
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::Options;
+use crate::error::OpenError;
+use crate::id::{PartKey, Seq};
+use crate::io::{Clock, Dir, LockError, LockGuard};
+use crate::record::Record;
+use crate::record::codec::{self, Malformed};
+use crate::snapshot::{Root, SnapshotStore, StoreError};
+use crate::state::State;
+use crate::state::tree::Parts;
+use crate::wal;
+
+/// The file that is locked while a directory is open.
+const LOCK_FILE: &str = "LOCK";
+
+/// The one door: makes records of batch `seq` true, for live commits and for replay alike (I2).
+///
+/// # Errors
+/// What does not fit. Live that is a bug of ours and the engine stops (I8); in replay it is damage (I7).
+pub(crate) fn absorb<'r, R: Borrow<Record<'r>>>(
+    state: &mut State,
+    seq: Seq,
+    records: impl IntoIterator<Item = Result<R, Malformed>>,
+) -> Result<(), String> {
+    for record in records {
+        let record = record.map_err(|malformed| malformed.to_string())?;
+        state.apply(seq, record.borrow()).map_err(|misfit| misfit.to_string())?;
+    }
+    Ok(())
+}
+
+/// What happened when the data was opened. `Display` gives the lines that a server prints.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// The snapshot that was loaded: its store, and the last batch in it.
+    pub snapshot: Option<(String, Seq)>,
+    /// The last batch recovered.
+    pub last_seq: Seq,
+    /// How many batches were replayed.
+    pub batches: u64,
+    /// How many records were in them.
+    pub records: u64,
+    /// How many bytes of batches were replayed.
+    pub replayed_bytes: u64,
+    /// What the log says: what was scanned, cut and written again.
+    pub log: wal::Report,
+    /// How many keys there are now.
+    pub keys: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// What is not as it should be, though nothing is lost.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for RecoveryReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.snapshot {
+            Some((store, seq)) => write!(f, "recovered {} keys: snapshot {store} up to batch {seq}, then ", self.keys)?,
+            None => write!(f, "recovered {} keys: ", self.keys)?,
+        }
+        write!(
+            f,
+            "{} batches ({} records, {} bytes) from the log in {:.3} s; last batch {}",
+            self.batches,
+            self.records,
+            self.replayed_bytes,
+            self.took.as_secs_f64(),
+            self.last_seq
+        )?;
+        let log = &self.log;
+        write!(f, "\nlog: opening {} in segment {}; {} segments, {} bytes read", log.epoch, log.segment, log.segments, log.bytes)?;
+        if log.rewritten > 0 {
+            write!(f, "; {} batches that no mark proved were written again", log.rewritten)?;
+        }
+        if let Some(cut) = &log.cut {
+            write!(
+                f,
+                "\ncut: {} bytes at offset {} of {}, before batch {}: {}",
+                cut.bytes,
+                cut.offset,
+                cut.path.display(),
+                cut.seq,
+                cut.case
+            )?;
+        }
+        self.warnings.iter().try_for_each(|warning| write!(f, "\nwarning: {warning}"))
+    }
+}
+
+/// Everything an engine starts from.
+pub(crate) struct Recovered {
+    pub(crate) state: State,
+    pub(crate) log: wal::Opened,
+    pub(crate) lock: LockGuard,
+    /// The batch of each store's newest root.
+    pub(crate) roots: Vec<Option<Seq>>,
+    pub(crate) report: RecoveryReport,
+}
+
+/// Recovers the data of a directory.
+pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
+    let clock = &*options.clock;
+    let began = clock.monotonic();
+    let dir = options.data_dir()?;
+    let lock = lock(&dir)?;
+    let snapshots = load_snapshot(&options.stores);
+    let Snapshots { state, loaded, roots, warnings } = snapshots;
+    let base = state.applied();
+    // A root is also proof that the log reached it.
+    let proven = roots.iter().flatten().copied().max().unwrap_or(Seq::ZERO);
+    let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
+    let log = match wal::open(&dir, &options.log, base, proven, &mut replay) {
+        Ok(log) => log,
+        Err(error) if loaded.is_none() && !warnings.is_empty() => {
+            return Err(OpenError::Snapshots { why: warnings, log: Box::new(error) });
+        }
+        Err(error) => return Err(OpenError::Log(error)),
+    };
+    let StateReplay { state, records, batches, bytes, .. } = replay;
+    if state.applied().next() != log.buffer.next_seq() {
+        let why = format!("the log goes on with {}, the state ends with {}", log.buffer.next_seq(), state.applied());
+        return Err(OpenError::Unsound(why));
+    }
+    #[cfg(debug_assertions)]
+    state.check().map_err(OpenError::Unsound)?;
+    let report = RecoveryReport {
+        snapshot: loaded,
+        last_seq: state.applied(),
+        batches,
+        records,
+        replayed_bytes: bytes,
+        log: log.report.clone(),
+        keys: state.databases().map(|database| database.key_count()).sum(),
+        took: clock.monotonic().saturating_sub(began),
+        warnings,
+    };
+    Ok(Recovered { state, log, lock, roots, report })
+}
+
+fn lock(dir: &Arc<dyn Dir>) -> Result<LockGuard, OpenError> {
+    let holder = format!("process {}", std::process::id());
+    dir.lock(LOCK_FILE, &holder).map_err(|error| match error {
+        LockError::Held(holder) => OpenError::InUse { path: dir.path(), holder },
+        LockError::Io(source) => OpenError::Directory { path: dir.path(), source },
+    })
+}
+
+/// What the snapshot stores gave.
+struct Snapshots {
+    /// The newest state that checks out, or an empty one.
+    state: State,
+    loaded: Option<(String, Seq)>,
+    roots: Vec<Option<Seq>>,
+    warnings: Vec<String>,
+}
+
+/// Loads the newest snapshot that checks out, of any store.
+fn load_snapshot(stores: &[Arc<dyn SnapshotStore>]) -> Snapshots {
+    let mut warnings = Vec::new();
+    let mut candidates: Vec<(usize, Root)> = Vec::new();
+    for (at, store) in stores.iter().enumerate() {
+        match store.roots() {
+            Ok(roots) => candidates.extend(roots.into_iter().map(|root| (at, root))),
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    candidates.sort_by_key(|(_, root)| std::cmp::Reverse(root.seq));
+    let roots = (0..stores.len())
+        .map(|at| candidates.iter().find(|(store, _)| *store == at).map(|(_, root)| root.seq))
+        .collect();
+    for (at, root) in &candidates {
+        match load_root(&*stores[*at], root) {
+            Ok(state) => {
+                return Snapshots { state, loaded: Some((stores[*at].name(), root.seq)), roots, warnings };
+            }
+            Err(error) => warnings.push(error.to_string()),
+        }
+    }
+    Snapshots { state: State::default(), loaded: None, roots, warnings }
+}
+
+/// Loads and checks the state that a root names.
+pub(crate) fn load_root(store: &dyn SnapshotStore, root: &Root) -> Result<State, StoreError> {
+    struct FromStore<'a>(&'a dyn SnapshotStore);
+    impl Parts for FromStore<'_> {
+        fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
+            self.0.read(key).map_err(|error| error.why)
+        }
+    }
+    let fail = |why: String| StoreError { store: store.name(), why: format!("snapshot of batch {}: {why}", root.seq) };
+    let state = State::load(&root.head, &mut FromStore(store)).map_err(|error| {
+        fail(format!("page {} of batch {}: {}", error.key.page, error.key.changed_at, error.why))
+    })?;
+    if state.applied() != root.seq || state.digest() != root.digest {
+        return Err(fail("the state that was loaded is not the one that was saved".into()));
+    }
+    Ok(state)
+}
+
+/// Replays batches into a state.
+struct StateReplay<'a> {
+    state: State,
+    records: u64,
+    batches: u64,
+    bytes: u64,
+    clock: &'a dyn Clock,
+    told: Duration,
+    options: &'a Options,
+}
+
+impl wal::Replay for StateReplay<'_> {
+    fn batch(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), String> {
+        let records = codec::records(bytes).map_err(|malformed| malformed.to_string())?;
+        let counted = records.inspect(|_| self.records += 1);
+        absorb(&mut self.state, seq, counted)?;
+        self.state.finish(seq);
+        drop(self.state.take_trash());
+        self.batches += 1;
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn progress(&mut self, bytes_done: u64, bytes_total: u64) {
+        const EVERY: Duration = Duration::from_secs(1);
+        let now = self.clock.monotonic();
+        if now.saturating_sub(self.told) >= EVERY {
+            self.told = now;
+            (self.options.progress.0)(bytes_done, bytes_total);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The mechanics: what each record does to the state.
+
+use bytes::Bytes;
+
+use super::group::{Consumer, Group};
+use super::pending::Pending;
+use super::stream::Stream;
+use super::tree::{Needs, Stamp, Trash};
+use super::{Database, Misfit, Name, State};
+use crate::fields::Fields;
+use crate::id::{ConsumerNo, EntryId, Seq};
+use crate::record::{Blob, ClaimedRow, Cursor, GroupAt, Record, StreamAt};
+
+type Applied = Result<(), Misfit>;
+
+/// Refuses a record: `ensure(holds, || why)?`.
+fn ensure(holds: bool, why: impl FnOnce() -> String) -> Applied {
+    if holds { Ok(()) } else { Err(Misfit(why())) }
+}
+
+fn owned(blob: &Blob<'_>) -> Bytes {
+    Bytes::copy_from_slice(blob.as_slice())
+}
+
+impl State {
+    /// Makes one record of batch `seq` true. The only way to change a state (I2).
+    ///
+    /// # Errors
+    /// [`Misfit`] if the record does not fit; nothing was changed then.
+    pub(crate) fn apply(&mut self, seq: Seq, record: &Record<'_>) -> Applied {
+        match record {
+            Record::StreamCreated { stream, name } => self.stream_created(seq, *stream, owned(name)),
+            Record::StreamDeleted { stream } => self.stream_deleted(seq, *stream),
+            Record::EntryAdded { stream, id, opens_node, fields } => {
+                self.entry_added(seq, *stream, *id, *opens_node, fields)
+            }
+            Record::EntriesTrimmed { stream, through, removed } => self.trimmed(seq, *stream, *through, *removed),
+            Record::EntriesDeleted { stream, ids } => self.entries_deleted(seq, *stream, ids),
+            Record::IdsSet { stream, last_id, entries_added, max_deleted_id } => {
+                let top = self.stream(*stream)?.entries.last_id()?;
+                ensure(top.is_none_or(|top| top <= *last_id), || format!("{last_id} is below the last entry"))?;
+                self.change_stream(seq, *stream, |stream, _, _| {
+                    stream.last_id = *last_id;
+                    stream.entries_added = *entries_added;
+                    stream.max_deleted_id = *max_deleted_id;
+                    Ok(())
+                })
+            }
+            Record::GroupCreated { group, cursor } => self.group_created(seq, group, *cursor),
+            Record::GroupMoved { group, cursor } => {
+                self.change_group(seq, group, |group, _| {
+                    group.cursor = *cursor;
+                    Ok(())
+                })
+            }
+            Record::GroupDestroyed { group } => self.group_destroyed(seq, group),
+            Record::ConsumerCreated { group, consumer, name, at_ms } => {
+                self.consumer_created(seq, group, *consumer, owned(name), *at_ms)
+            }
+            Record::ConsumerRemoved { group, consumer } => {
+                self.find_consumer(group, *consumer)?;
+                self.change_group(seq, group, |group, stamp| group.remove_consumer(*consumer, stamp))
+            }
+            Record::Delivered { group, consumer, at_ms, ids, cursor } => {
+                self.delivered(seq, group, *consumer, *at_ms, ids, *cursor)
+            }
+            Record::Claimed { group, consumer, rows, active_ms } => {
+                self.claimed(seq, group, *consumer, rows, *active_ms)
+            }
+            Record::Acknowledged { group, ids } => self.acknowledged(seq, group, ids),
+            Record::DatabaseFlushed { db } => {
+                let Some(at) = self.databases.iter().position(|database| database.no == *db) else {
+                    return Err(Misfit(format!("there is no database {db}")));
+                };
+                let flushed = std::mem::replace(&mut self.databases[at], Database::new(self.next_db));
+                self.next_db = self.next_db.next();
+                self.trash.push(Box::new(flushed));
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts a batch whose records were all applied.
+    pub(crate) fn finish(&mut self, seq: Seq) {
+        debug_assert_eq!(seq, self.applied.next());
+        self.applied = seq;
+    }
+
+    fn stream(&self, at: StreamAt) -> Result<&Stream, Misfit> {
+        self.stream_at(at)?.ok_or_else(|| Misfit(format!("there is no stream {} in database {}", at.no, at.db)))
+    }
+
+    fn group(&self, at: &GroupAt<'_>) -> Result<&Group, Misfit> {
+        let group = self.stream(at.stream)?.group(at.name.as_slice())?;
+        group.ok_or_else(|| Misfit(format!("stream {} has no group {:?}", at.stream.no, at.name)))
+    }
+
+    fn find_consumer(&self, at: &GroupAt<'_>, consumer: ConsumerNo) -> Result<&Group, Misfit> {
+        let group = self.group(at)?;
+        ensure(group.is_consumer(consumer), || format!("group {:?} has no consumer {consumer}", at.name))?;
+        Ok(group)
+    }
+
+    /// Changes a stream that is known to exist.
+    fn change_stream(
+        &mut self,
+        seq: Seq,
+        at: StreamAt,
+        change: impl FnOnce(&mut Stream, &mut Stamp<'_>, &mut Trash) -> Result<(), Needs>,
+    ) -> Applied {
+        let Self { databases, next_page, trash, .. } = self;
+        let mut stamp = Stamp { seq, next_page };
+        let database = databases.iter_mut().find(|database| database.no == at.db);
+        let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
+        let changed = database.streams.update(&at.no, &mut stamp, |stream, stamp| change(stream, stamp, trash))?;
+        changed.ok_or_else(|| Misfit(format!("there is no stream {}", at.no)))?.map_err(Misfit::from)
+    }
+
+    /// Changes a group that is known to exist.
+    fn change_group(
+        &mut self,
+        seq: Seq,
+        at: &GroupAt<'_>,
+        change: impl FnOnce(&mut Group, &mut Stamp<'_>) -> Result<(), Needs>,
+    ) -> Applied {
+        self.group(at)?;
+        self.change_stream(seq, at.stream, |stream, stamp, _| {
+            stream.groups.update(at.name.as_slice(), stamp, change)?.unwrap_or(Ok(()))
+        })
+    }
+
+    fn stream_created(&mut self, seq: Seq, at: StreamAt, name: Bytes) -> Applied {
+        ensure(at.no == self.next_stream, || format!("stream {} is not the next one", at.no))?;
+        let Self { databases, next_page, .. } = self;
+        let mut stamp = Stamp { seq, next_page };
+        let database = databases.iter_mut().find(|database| database.no == at.db);
+        let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
+        ensure(database.names.get::<[u8]>(&name)?.is_none(), || format!("the name {name:?} is bound already"))?;
+        database.names.insert(Name { name: name.clone(), stream: at.no }, &mut stamp)?;
+        database.streams.insert(Stream::new(at.no, name), &mut stamp)?;
+        self.next_stream = self.next_stream.next();
+        Ok(())
+    }
+
+    fn stream_deleted(&mut self, seq: Seq, at: StreamAt) -> Applied {
+        let name = self.stream(at)?.name.clone();
+        let Self { databases, next_page, trash, .. } = self;
+        let mut stamp = Stamp { seq, next_page };
+        if let Some(database) = databases.iter_mut().find(|database| database.no == at.db) {
+            database.names.remove::<[u8]>(&name, &mut stamp)?;
+            trash.push(Box::new(database.streams.remove(&at.no, &mut stamp)?));
+        }
+        Ok(())
+    }
+
+    fn entry_added(&mut self, seq: Seq, at: StreamAt, id: EntryId, opens_node: bool, fields: &Blob<'_>) -> Applied {
+        let last_id = self.stream(at)?.last_id;
+        ensure(id > last_id, || format!("entry {id} is not above {last_id} in stream {}", at.no))?;
+        let fields = Fields::from_packed(owned(fields));
+        let fields = fields.ok_or_else(|| Misfit(format!("the fields of entry {id} are not well formed")))?;
+        self.change_stream(seq, at, |stream, stamp, _| {
+            stream.entries.append(id, &fields, opens_node, stamp)?;
+            stream.last_id = id;
+            stream.entries_added += 1;
+            Ok(())
+        })
+    }
+
+    fn trimmed(&mut self, seq: Seq, at: StreamAt, through: EntryId, removed: u64) -> Applied {
+        let found = self.stream(at)?.entries.count_through(through)?;
+        ensure(found == removed, || format!("{found} entries of stream {} are not above {through}, not {removed}", at.no))?;
+        self.change_stream(seq, at, |stream, stamp, trash| stream.entries.trim_through(through, stamp, trash))
+    }
+
+    fn entries_deleted(&mut self, seq: Seq, at: StreamAt, ids: &[EntryId]) -> Applied {
+        let stream = self.stream(at)?;
+        ensure(ids.is_sorted_by(|a, b| a < b), || "deleted ids are not ascending".into())?;
+        for id in ids {
+            ensure(stream.entries.contains(*id)?, || format!("stream {} has no entry {id}", at.no))?;
+        }
+        self.change_stream(seq, at, |stream, stamp, _| {
+            for id in ids {
+                stream.entries.delete(*id, stamp)?;
+            }
+            stream.max_deleted_id = stream.max_deleted_id.max(ids.last().copied().unwrap_or_default());
+            Ok(())
+        })
+    }
+
+    fn group_created(&mut self, seq: Seq, at: &GroupAt<'_>, cursor: Cursor) -> Applied {
+        let exists = self.stream(at.stream)?.group(at.name.as_slice())?.is_some();
+        ensure(!exists, || format!("stream {} has a group {:?} already", at.stream.no, at.name))?;
+        self.change_stream(seq, at.stream, |stream, stamp, _| {
+            stream.groups.insert(Group::new(owned(&at.name), cursor), stamp).map(drop)
+        })
+    }
+
+    fn group_destroyed(&mut self, seq: Seq, at: &GroupAt<'_>) -> Applied {
+        self.group(at)?;
+        self.change_stream(seq, at.stream, |stream, stamp, trash| {
+            let group = stream.groups.remove(at.name.as_slice(), stamp)?;
+            trash.push(Box::new(group));
+            Ok(())
+        })
+    }
+
+    fn consumer_created(
+        &mut self,
+        seq: Seq,
+        at: &GroupAt<'_>,
+        no: ConsumerNo,
+        name: Bytes,
+        created_ms: u64,
+    ) -> Applied {
+        ensure(no == self.next_consumer, || format!("consumer {no} is not the next one"))?;
+        let exists = self.group(at)?.consumer(&name)?.is_some();
+        ensure(!exists, || format!("group {:?} has a consumer {name:?} already", at.name))?;
+        self.change_group(seq, at, |group, stamp| {
+            group.add_consumer(Consumer { name, no, created_ms, active_ms: None }, stamp)
+        })?;
+        self.next_consumer = self.next_consumer.next();
+        Ok(())
+    }
+
+    fn delivered(
+        &mut self,
+        seq: Seq,
+        at: &GroupAt<'_>,
+        owner: ConsumerNo,
+        at_ms: u64,
+        ids: &[EntryId],
+        cursor: Cursor,
+    ) -> Applied {
+        self.find_consumer(at, owner)?;
+        self.change_group(seq, at, |group, stamp| {
+            for id in ids {
+                let row = Pending { id: *id, owner, delivered_ms: at_ms, delivery_count: 1 };
+                group.pending.put(row, stamp)?;
+            }
+            group.cursor = cursor;
+            if !ids.is_empty() {
+                group.set_active(owner, at_ms, stamp)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn claimed(
+        &mut self,
+        seq: Seq,
+        at: &GroupAt<'_>,
+        owner: ConsumerNo,
+        rows: &[ClaimedRow],
+        active_ms: Option<u64>,
+    ) -> Applied {
+        self.find_consumer(at, owner)?;
+        self.change_group(seq, at, |group, stamp| {
+            for ClaimedRow { id, delivered_ms, delivery_count } in rows.iter().copied() {
+                group.pending.put(Pending { id, owner, delivered_ms, delivery_count }, stamp)?;
+            }
+            active_ms.map_or(Ok(()), |at_ms| group.set_active(owner, at_ms, stamp))
+        })
+    }
+
+    fn acknowledged(&mut self, seq: Seq, at: &GroupAt<'_>, ids: &[EntryId]) -> Applied {
+        let group = self.group(at)?;
+        ensure(ids.is_sorted_by(|a, b| a < b), || "acknowledged ids are not ascending".into())?;
+        for id in ids {
+            ensure(group.pending.get(*id)?.is_some(), || format!("{id} is not pending in group {:?}", at.name))?;
+        }
+        self.change_group(seq, at, |group, stamp| {
+            for id in ids {
+                group.pending.remove(*id, stamp)?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,581 @@
+//! The entries of a stream: pages of nodes, nodes of packed entries.
+//!
+//! A node is what Redis calls a macro node: up to `stream-node-max-entries` entries that share the field names of
+//! the first one. `~` trimming removes whole nodes, so clients see their borders; which entry opens a new node
+//! is in the log. Entries are packed one behind the other; a deleted one is marked and stays until its node goes.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::listpack;
+use super::tree::{Leaf, Needs, Stamp, Summary, Trash, Tree};
+use crate::fields::{Fields, put_bytes, put_varint, take_bytes, take_varint};
+use crate::id::EntryId;
+use crate::op::Entry;
+
+/// A page of entries is split when its nodes are larger than this.
+const PAGE_BYTES_MAX: usize = 16 * 1024;
+
+/// The entries of a stream, by id.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Entries {
+    pub(super) pages: Tree<Page>,
+}
+
+/// A page: some neighbouring nodes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Page {
+    nodes: Vec<Node>,
+}
+
+/// What the pages above know of a page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EntryCount {
+    live: u64,
+    nodes: u64,
+}
+
+impl Summary for EntryCount {
+    fn add(&mut self, other: &Self) {
+        self.live += other.live;
+        self.nodes += other.nodes;
+    }
+}
+
+/// Entries that are stored, trimmed and forgotten together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Node {
+    /// The id of the entry that opened it, deleted or not: the others count from it.
+    master_id: EntryId,
+    /// The id of its last entry, deleted or not.
+    last_id: EntryId,
+    live: u32,
+    deleted: u32,
+    /// How many bytes Redis would need for it.
+    redis_bytes: u64,
+    /// Where in `packed` the entries begin, after the shared field names.
+    entries_at: u32,
+    packed: Vec<u8>,
+}
+
+const DELETED: u8 = 1;
+const SAME_FIELDS: u8 = 2;
+
+impl Leaf for Page {
+    type Key = EntryId;
+    type Summary = EntryCount;
+    const WEIGHT_MAX: usize = PAGE_BYTES_MAX;
+
+    fn first_key(&self) -> Option<EntryId> {
+        self.nodes.first().map(|node| node.master_id)
+    }
+
+    fn summary(&self) -> EntryCount {
+        let live = self.nodes.iter().map(|node| u64::from(node.live)).sum();
+        EntryCount { live, nodes: self.nodes.len() as u64 }
+    }
+
+    fn weight(&self) -> usize {
+        const NODE_BYTES: usize = size_of::<Node>();
+        self.nodes.iter().map(|node| node.packed.len() + NODE_BYTES).sum()
+    }
+
+    fn split(&mut self, _at_end: bool) -> Option<Self> {
+        // Entries come at the end only, so a page that is too heavy became so by its last node.
+        let keep = self.nodes.len().checked_sub(1).filter(|keep| *keep > 0)?;
+        let nodes = self.nodes.split_off(keep);
+        self.nodes.shrink_to_fit();
+        Some(Self { nodes })
+    }
+
+    fn merge(&mut self, next: Self) {
+        self.nodes.extend(next.nodes);
+    }
+}
+
+/// When a node is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NodeLimits {
+    pub(crate) entries_max: u64,
+    pub(crate) bytes_max: u64,
+}
+
+impl NodeLimits {
+    /// Nodes are never larger than this in Redis, whatever the setting says.
+    const BYTES_CAP: u64 = 1 << 30;
+
+    fn bytes_max(self) -> u64 {
+        if self.bytes_max == 0 { Self::BYTES_CAP } else { self.bytes_max.min(Self::BYTES_CAP) }
+    }
+}
+
+/// A node as a trimmer sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NodeOutline {
+    pub(crate) live: u64,
+    pub(crate) last_id: EntryId,
+}
+
+impl Entries {
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> u64 {
+        self.pages.summary().live
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many nodes hold them.
+    pub(crate) fn node_count(&self) -> u64 {
+        self.pages.summary().nodes
+    }
+
+    /// Whether an entry with these fields opens a new node when it is appended now.
+    pub(crate) fn opens_node(&self, fields: &Fields, limits: NodeLimits) -> Result<bool, Needs> {
+        let Some(tail) = self.pages.last()?.and_then(|page| page.nodes.last()) else { return Ok(true) };
+        let entries = u64::from(tail.live) + u64::from(tail.deleted);
+        Ok(tail.redis_bytes + fields.content_bytes() >= limits.bytes_max()
+            || (limits.entries_max > 0 && entries >= limits.entries_max))
+    }
+
+    /// Appends an entry above all others.
+    pub(super) fn append(
+        &mut self,
+        id: EntryId,
+        fields: &Fields,
+        opens_node: bool,
+        stamp: &mut Stamp<'_>,
+    ) -> Result<(), Needs> {
+        self.pages.change(&EntryId::MAX, stamp, |page, _| match page.nodes.last_mut() {
+            Some(tail) if !opens_node => tail.append(id, fields),
+            sealed => {
+                if let Some(sealed) = sealed {
+                    sealed.packed.shrink_to_fit();
+                }
+                page.nodes.push(Node::open(id, fields));
+            }
+        })
+    }
+
+    /// Deletes an entry; answers whether it was there.
+    pub(super) fn delete(&mut self, id: EntryId, stamp: &mut Stamp<'_>) -> Result<bool, Needs> {
+        if !self.contains(id)? {
+            return Ok(false);
+        }
+        self.pages.change(&id, stamp, |page, _| {
+            let Some(at) = page.node_at(id) else { return false };
+            let node = &mut page.nodes[at];
+            let deleted = node.delete_where(|other| other == id) == 1;
+            if node.live == 0 {
+                page.nodes.remove(at);
+            }
+            deleted
+        })
+    }
+
+    /// Removes all entries up to an id.
+    pub(super) fn trim_through(
+        &mut self,
+        through: EntryId,
+        stamp: &mut Stamp<'_>,
+        trash: &mut Trash,
+    ) -> Result<(), Needs> {
+        self.pages.remove_below(&through, stamp, trash, |page| {
+            page.nodes.retain_mut(|node| {
+                if node.last_id <= through {
+                    return false;
+                }
+                if node.master_id <= through {
+                    node.delete_where(|id| id <= through);
+                }
+                node.live > 0
+            });
+        })
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn contains(&self, id: EntryId) -> Result<bool, Needs> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// The pairs of an entry.
+    pub(crate) fn get(&self, id: EntryId) -> Result<Option<Fields>, Needs> {
+        Ok(self.find(id)?.map(|(node, packed)| node.fields(&packed)))
+    }
+
+    fn find(&self, id: EntryId) -> Result<Option<(&Node, PackedEntry<'_>)>, Needs> {
+        let Some(page) = self.pages.leaf(&id)? else { return Ok(None) };
+        let Some(at) = page.node_at(id) else { return Ok(None) };
+        let node = &page.nodes[at];
+        if node.last_id < id {
+            return Ok(None);
+        }
+        // The last entry of a node is asked for more often than any other; the rest is found by walking.
+        let found = node.entries().take_while(|entry| entry.id <= id).find(|entry| entry.id == id);
+        Ok(found.filter(|entry| !entry.deleted).map(|entry| (node, entry)))
+    }
+
+    /// The smallest id.
+    pub(crate) fn first_id(&self) -> Result<Option<EntryId>, Needs> {
+        let node = self.pages.first()?.and_then(|page| page.nodes.first());
+        Ok(node.and_then(|node| node.entries().find(|entry| !entry.deleted).map(|entry| entry.id)))
+    }
+
+    /// The largest id.
+    pub(crate) fn last_id(&self) -> Result<Option<EntryId>, Needs> {
+        let node = self.pages.last()?.and_then(|page| page.nodes.last());
+        Ok(node.and_then(|node| node.entries().filter(|entry| !entry.deleted).last().map(|entry| entry.id)))
+    }
+
+    /// Up to `count` entries with ids from `first` to `last`, ascending, or descending if `reverse`.
+    pub(crate) fn range(
+        &self,
+        first: EntryId,
+        last: EntryId,
+        count: usize,
+        reverse: bool,
+    ) -> Result<Vec<Entry>, Needs> {
+        let mut found = Vec::new();
+        if first > last || count == 0 {
+            return Ok(found);
+        }
+        let mut page = self.pages.leaf(if reverse { &last } else { &first })?;
+        let mut batch = Vec::new();
+        while let Some(current) = page {
+            let nodes = &current.nodes;
+            for step in 0..nodes.len() {
+                let node = &nodes[if reverse { nodes.len() - 1 - step } else { step }];
+                if node.last_id < first || node.master_id > last {
+                    continue;
+                }
+                batch.clear();
+                let wanted = node.entries().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
+                batch.extend(wanted.filter(|entry| !entry.deleted));
+                if reverse {
+                    batch.reverse();
+                }
+                batch.truncate(count - found.len());
+                found.extend(batch.iter().map(|entry| Entry { id: entry.id, fields: node.fields(entry) }));
+                if found.len() == count {
+                    return Ok(found);
+                }
+            }
+            page = match (nodes.first(), nodes.last()) {
+                (Some(head), _) if reverse && head.master_id > first => self.pages.leaf_before(&head.master_id)?,
+                (_, Some(tail)) if !reverse && tail.last_id < last => self.pages.leaf_after(&tail.last_id)?,
+                _ => None,
+            };
+        }
+        Ok(found)
+    }
+
+    /// The nodes from the head on, until `visit` says stop.
+    pub(crate) fn visit_nodes(&self, mut visit: impl FnMut(NodeOutline) -> Visit) -> Result<(), Needs> {
+        let mut page = self.pages.first()?;
+        while let Some(current) = page {
+            for node in &current.nodes {
+                let outline = NodeOutline { live: u64::from(node.live), last_id: node.last_id };
+                if visit(outline) == Visit::Stop {
+                    return Ok(());
+                }
+            }
+            let Some(tail) = current.nodes.last() else { break };
+            page = self.pages.leaf_after(&tail.last_id)?;
+        }
+        Ok(())
+    }
+
+    /// How many entries there are up to an id.
+    pub(crate) fn count_through(&self, through: EntryId) -> Result<u64, Needs> {
+        let mut count = 0;
+        let mut page = self.pages.first()?;
+        while let Some(current) = page {
+            for node in &current.nodes {
+                if node.last_id <= through {
+                    count += u64::from(node.live);
+                    continue;
+                }
+                let upto = node.entries().take_while(|entry| entry.id <= through);
+                return Ok(count + upto.filter(|entry| !entry.deleted).count() as u64);
+            }
+            let Some(tail) = current.nodes.last() else { break };
+            page = self.pages.leaf_after(&tail.last_id)?;
+        }
+        Ok(count)
+    }
+
+    /// The id of the entry after the first `skip` ones.
+    pub(crate) fn id_at(&self, skip: u64) -> Result<Option<EntryId>, Needs> {
+        let mut left = skip;
+        let mut found = None;
+        let mut page = self.pages.first()?;
+        while let Some(current) = page {
+            for node in &current.nodes {
+                if left < u64::from(node.live) {
+                    found = node.entries().filter(|entry| !entry.deleted).nth(left as usize).map(|entry| entry.id);
+                    return Ok(found);
+                }
+                left -= u64::from(node.live);
+            }
+            let Some(tail) = current.nodes.last() else { break };
+            page = self.pages.leaf_after(&tail.last_id)?;
+        }
+        Ok(found)
+    }
+
+    /// Calls `each` for every entry, in order.
+    pub(super) fn for_each(&self, mut each: impl FnMut(EntryId, &Fields)) -> Result<(), Needs> {
+        self.pages.for_each_leaf(&mut |page: &Page| {
+            for node in &page.nodes {
+                for entry in node.entries().filter(|entry| !entry.deleted) {
+                    each(entry.id, &node.fields(&entry));
+                }
+            }
+        })
+    }
+
+    /// Says what is wrong, if anything is.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.pages.check()?;
+        let mut last = None;
+        let mut wrong = None;
+        let visited = self.pages.for_each_leaf(&mut |page: &Page| {
+            for node in &page.nodes {
+                let ids: Vec<EntryId> = node.entries().map(|entry| entry.id).collect();
+                let live = node.entries().filter(|entry| !entry.deleted).count();
+                let counts_agree = live == node.live as usize && ids.len() - live == node.deleted as usize;
+                let ends_agree = ids.first() == Some(&node.master_id) && ids.last() == Some(&node.last_id);
+                let ordered = ids.is_sorted_by(|a, b| a < b) && last.is_none_or(|last| last < node.master_id);
+                if !(counts_agree && ends_agree && ordered && live > 0) {
+                    wrong = Some(format!("the node at {} is not sound", node.master_id));
+                }
+                last = Some(node.last_id);
+            }
+        });
+        visited.map_err(|needs| format!("{needs:?}"))?;
+        wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether a visitor goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Visit {
+    GoOn,
+    Stop,
+}
+
+impl Page {
+    /// The node where an id belongs: the last one that begins at or before it.
+    fn node_at(&self, id: EntryId) -> Option<usize> {
+        self.nodes.partition_point(|node| node.master_id <= id).checked_sub(1)
+    }
+}
+
+/// An entry inside a node's bytes.
+#[derive(Clone, Copy, Debug)]
+struct PackedEntry<'a> {
+    id: EntryId,
+    deleted: bool,
+    same_fields: bool,
+    /// Where its flags byte is.
+    flags_at: usize,
+    body: &'a [u8],
+}
+
+impl Node {
+    fn open(id: EntryId, fields: &Fields) -> Self {
+        let mut packed = Vec::new();
+        put_varint(&mut packed, fields.len() as u64);
+        let mut redis_bytes = listpack::EMPTY_BYTES
+            + listpack::integer_bytes(0) // live entries
+            + listpack::integer_bytes(0) // deleted entries
+            + listpack::integer_bytes(fields.len() as i64)
+            + listpack::integer_bytes(0); // end of the master entry
+        for (name, _) in fields {
+            put_bytes(&mut packed, name);
+            redis_bytes += listpack::string_bytes(name);
+        }
+        let entries_at = packed.len() as u32;
+        let mut node = Self { master_id: id, last_id: id, live: 0, deleted: 0, redis_bytes, entries_at, packed };
+        node.append(id, fields);
+        node
+    }
+
+    fn append(&mut self, id: EntryId, fields: &Fields) {
+        let same = self.master_names().eq(fields.iter().map(|(name, _)| name));
+        let ms_delta = id.ms.wrapping_sub(self.master_id.ms);
+        let seq_delta = id.seq.wrapping_sub(self.master_id.seq) as i64;
+        let mut entry = vec![if same { SAME_FIELDS } else { 0 }];
+        put_varint(&mut entry, ms_delta);
+        put_varint(&mut entry, zigzag(seq_delta));
+        let pairs = fields.len() as i64;
+        let elements = if same { pairs + 3 } else { pairs * 2 + 4 };
+        self.redis_bytes += listpack::integer_bytes(i64::from(entry[0]))
+            + listpack::integer_bytes(ms_delta as i64)
+            + listpack::integer_bytes(seq_delta)
+            + listpack::integer_bytes(elements);
+        if same {
+            for (_, value) in fields {
+                put_bytes(&mut entry, value);
+                self.redis_bytes += listpack::string_bytes(value);
+            }
+        } else {
+            entry.extend_from_slice(fields.packed());
+            self.redis_bytes += listpack::integer_bytes(pairs);
+            for (name, value) in fields {
+                self.redis_bytes += listpack::string_bytes(name) + listpack::string_bytes(value);
+            }
+        }
+        put_varint(&mut self.packed, entry.len() as u64);
+        self.packed.extend_from_slice(&entry);
+        self.last_id = id;
+        self.recount(1, 0);
+    }
+
+    /// Changes the two counts, whose size Redis counts too.
+    fn recount(&mut self, added: u32, deleted: u32) {
+        let bytes = |node: &Self| {
+            listpack::integer_bytes(i64::from(node.live)) + listpack::integer_bytes(i64::from(node.deleted))
+        };
+        let before = bytes(self);
+        self.live = self.live + added - deleted;
+        self.deleted += deleted;
+        self.redis_bytes = self.redis_bytes - before + bytes(self);
+    }
+
+    /// Marks live entries as deleted; answers how many.
+    fn delete_where(&mut self, which: impl Fn(EntryId) -> bool) -> u32 {
+        let wanted = self.entries().filter(|entry| !entry.deleted && which(entry.id));
+        let flags: Vec<usize> = wanted.map(|entry| entry.flags_at).collect();
+        for &at in &flags {
+            self.packed[at] |= DELETED;
+        }
+        self.recount(0, flags.len() as u32);
+        flags.len() as u32
+    }
+
+    fn master_names(&self) -> impl Iterator<Item = &[u8]> {
+        let mut cursor = &self.packed[..self.entries_at as usize];
+        let count = take_varint(&mut cursor).unwrap_or(0);
+        (0..count).map_while(move |_| take_bytes(&mut cursor))
+    }
+
+    fn entries(&self) -> impl Iterator<Item = PackedEntry<'_>> {
+        let mut cursor = &self.packed[self.entries_at as usize..];
+        let len = self.packed.len();
+        std::iter::from_fn(move || {
+            let entry = take_bytes(&mut cursor)?;
+            let flags_at = len - cursor.len() - entry.len();
+            let (&flags, mut body) = entry.split_first()?;
+            let ms = self.master_id.ms.wrapping_add(take_varint(&mut body)?);
+            let seq = self.master_id.seq.wrapping_add(unzigzag(take_varint(&mut body)?) as u64);
+            let (deleted, same_fields) = (flags & DELETED != 0, flags & SAME_FIELDS != 0);
+            Some(PackedEntry { id: EntryId { ms, seq }, deleted, same_fields, flags_at, body })
+        })
+    }
+
+    fn fields(&self, entry: &PackedEntry<'_>) -> Fields {
+        if !entry.same_fields {
+            return Fields::from_trusted(Bytes::copy_from_slice(entry.body));
+        }
+        let mut packed = Vec::with_capacity(self.entries_at as usize + entry.body.len());
+        let mut names = &self.packed[..self.entries_at as usize];
+        put_varint(&mut packed, take_varint(&mut names).unwrap_or(0));
+        let mut values = entry.body;
+        while let (Some(name), Some(value)) = (take_bytes(&mut names), take_bytes(&mut values)) {
+            put_bytes(&mut packed, name);
+            put_bytes(&mut packed, value);
+        }
+        Fields::from_trusted(packed.into())
+    }
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1) as i64 ^ -((value & 1) as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::id::{PageNo, Seq};
+
+    #[test]
+    fn zigzag_is_its_own_way_back() {
+        for value in [0, 1, -1, 2, i64::MAX, i64::MIN] {
+            assert_eq!(unzigzag(zigzag(value)), value);
+        }
+    }
+
+    /// Random appends, deletions and trims agree with a sorted map.
+    #[test]
+    fn entries_are_a_sorted_map() {
+        for seed in 1..60u64 {
+            let mut dice = seed;
+            let mut random = move |below: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (dice >> 33) % below
+            };
+            let limits = NodeLimits { entries_max: 1 + seed % 7, bytes_max: if seed % 3 == 0 { 200 } else { 4096 } };
+            let mut entries = Entries::default();
+            let mut model: BTreeMap<EntryId, Fields> = BTreeMap::new();
+            let mut pages = PageNo::ZERO;
+            let mut last = EntryId::MIN;
+            for step in 1..400u64 {
+                let mut stamp = Stamp { seq: Seq::new(step), next_page: &mut pages };
+                let some_id = model.keys().nth(random(model.len() as u64 + 1) as usize).copied();
+                match random(10) {
+                    0..7 => {
+                        last = match random(3) {
+                            0 => EntryId::new(last.ms + 1 + random(1 << 40), random(1 << 20)),
+                            _ => last.successor().unwrap(),
+                        };
+                        let long = "x".repeat(random(3000) as usize * usize::from(random(4) == 0));
+                        let name = if random(3) == 0 { "other" } else { "name" };
+                        let fields = Fields::from_flat(&[name, &long, "n", &step.to_string()]);
+                        let opens = entries.opens_node(&fields, limits).unwrap();
+                        entries.append(last, &fields, opens, &mut stamp).unwrap();
+                        model.insert(last, fields);
+                    }
+                    7 | 8 => {
+                        let id = some_id.unwrap_or(EntryId::new(1, 1));
+                        assert_eq!(entries.delete(id, &mut stamp).unwrap(), model.remove(&id).is_some());
+                    }
+                    _ => {
+                        let through = if random(20) == 0 { EntryId::MAX } else { some_id.unwrap_or(last) };
+                        if random(3) == 0 {
+                            let kept = through.successor().map_or_else(BTreeMap::new, |next| model.split_off(&next));
+                            assert_eq!(entries.count_through(through).unwrap(), model.len() as u64);
+                            entries.trim_through(through, &mut stamp, &mut Vec::new()).unwrap();
+                            model = kept;
+                        }
+                    }
+                }
+                entries.check().unwrap();
+                assert_eq!(entries.len(), model.len() as u64);
+                assert_eq!(entries.first_id().unwrap(), model.keys().next().copied());
+                assert_eq!(entries.last_id().unwrap(), model.keys().next_back().copied());
+                let (from, to) = (some_id.unwrap_or(EntryId::MIN), EntryId::new(last.ms, random(1000)));
+                let count = random(20) as usize;
+                let all: Vec<Entry> = model
+                    .range(from..)
+                    .take_while(|(id, _)| **id <= to)
+                    .map(|(id, fields)| Entry { id: *id, fields: fields.clone() })
+                    .collect();
+                assert_eq!(entries.range(from, to, count, false).unwrap(), all[..count.min(all.len())]);
+                let mut back = all.clone();
+                back.reverse();
+                back.truncate(count);
+                assert_eq!(entries.range(from, to, count, true).unwrap(), back);
+                assert_eq!(entries.id_at(3).unwrap(), model.keys().nth(3).copied());
+                assert_eq!(entries.get(from).unwrap(), model.get(&from).cloned());
+            }
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! A sorted tree of numbered pages that clones by sharing.
+//!
+//! Everything in the state that can grow lies in such trees: names, streams, groups, consumers, entries, pending
+//! entries. A clone is one reference count, a change copies only the pages on its way that someone else still
+//! holds (`Arc::make_mut`), and every page knows the number of the batch that changed it last (`changed_at`), so
+//! that a snapshot follows what changed and not what exists.
+//!
+//! A page is a leaf, or a branch: a list of children with their first key, their summary, their number and
+//! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
+
+use std::borrow::Borrow;
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::id::{PageNo, PartKey, Seq};
+
+/// A branch is split when it has more children than this.
+const BRANCH_CHILDREN_MAX: usize = 64;
+
+/// What a leaf of a tree is.
+pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Leaves are sorted by this.
+    type Key: Ord + Clone + Debug + Serialize + DeserializeOwned + Send + Sync;
+    /// What branches know of a leaf.
+    type Summary: Summary;
+    /// A leaf heavier than this is split.
+    const WEIGHT_MAX: usize;
+
+    /// The smallest key, unless the leaf is empty.
+    fn first_key(&self) -> Option<Self::Key>;
+    /// What branches know of it.
+    fn summary(&self) -> Self::Summary;
+    /// How heavy it is.
+    fn weight(&self) -> usize;
+    /// Splits off the upper part: about half, or the last item only if `at_end` (the leaf is the tree's last,
+    /// where appending goes on, and full leaves should stay full). `None` if it has one item.
+    fn split(&mut self, at_end: bool) -> Option<Self>;
+    /// Takes in the leaf that follows.
+    fn merge(&mut self, next: Self);
+    /// Hands the pages of the trees that lie within its items to a dump.
+    fn dump_nested(&self, _dump: &mut Dump<'_>) {}
+    /// Shows the parts of the trees that lie within its items.
+    fn visit_nested(&self, _visit: &mut dyn FnMut(PartKey)) {}
+    /// Loads the trees that lie within its items.
+    ///
+    /// # Errors
+    /// As [`Tree::load`].
+    fn load_nested(&mut self, _parts: &mut dyn Parts) -> Result<(), LoadError> {
+        Ok(())
+    }
+}
+
+/// A sum over the items of leaves.
+pub(crate) trait Summary: Clone + Default + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync {
+    /// Adds what another summary counts.
+    fn add(&mut self, other: &Self);
+}
+
+/// The numbers that a change gives out and leaves behind.
+#[derive(Debug)]
+pub(crate) struct Stamp<'a> {
+    /// The batch that changes.
+    pub(crate) seq: Seq,
+    /// The next free page number.
+    pub(crate) next_page: &'a mut PageNo,
+}
+
+impl Stamp<'_> {
+    fn page(&mut self) -> PageNo {
+        let no = *self.next_page;
+        *self.next_page = no.next();
+        no
+    }
+}
+
+/// A part without which a request can't be decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Needs(pub PartKey);
+
+/// Where parts are read from.
+pub(crate) trait Parts {
+    /// The bytes of a part.
+    fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String>;
+}
+
+/// Why a snapshot could not be loaded: which part, and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LoadError {
+    pub(crate) key: PartKey,
+    pub(crate) why: String,
+}
+
+/// Collects the parts that changed after a batch.
+pub(crate) struct Dump<'a> {
+    since: Seq,
+    sink: &'a mut dyn FnMut(PartKey, Vec<u8>),
+}
+
+impl<'a> Dump<'a> {
+    pub(crate) fn new(since: Seq, sink: &'a mut dyn FnMut(PartKey, Vec<u8>)) -> Self {
+        Self { since, sink }
+    }
+}
+
+/// The encoding of pages: that of records.
+const CONFIG: bincode::config::Configuration = bincode::config::standard();
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+pub(crate) struct Tree<L: Leaf> {
+    root: Option<Child<L>>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+struct Child<L: Leaf> {
+    first_key: L::Key,
+    summary: L::Summary,
+    part: PartKey,
+    #[serde(skip)]
+    node: Slot<L>,
+}
+
+/// A page, or the place where it will be.
+#[derive(Clone, Debug)]
+enum Slot<L: Leaf> {
+    Here(Arc<Node<L>>),
+    Away,
+}
+
+impl<L: Leaf> Default for Slot<L> {
+    fn default() -> Self {
+        Self::Away
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
+enum Node<L: Leaf> {
+    Leaf(L),
+    Branch(Vec<Child<L>>),
+}
+
+/// What became of a page that was changed.
+enum Outcome<L: Leaf> {
+    Stays,
+    Split(Child<L>),
+    Empty,
+}
+
+impl<L: Leaf> Default for Tree<L> {
+    fn default() -> Self {
+        Self { root: None }
+    }
+}
+
+impl<L: Leaf> Tree<L> {
+    /// The sum over all leaves.
+    pub(crate) fn summary(&self) -> L::Summary {
+        self.root.as_ref().map_or_else(L::Summary::default, |root| root.summary.clone())
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// The leaf that holds `key` if any does: the last one that begins at or before it, else the first.
+    pub(crate) fn leaf<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        let Some(mut child) = self.root.as_ref() else { return Ok(None) };
+        loop {
+            match child.node()? {
+                Node::Leaf(leaf) => return Ok(Some(leaf)),
+                Node::Branch(children) => child = &children[position(children, key)],
+            }
+        }
+    }
+
+    /// The first leaf.
+    pub(crate) fn first(&self) -> Result<Option<&L>, Needs> {
+        self.edge(|children| children.first())
+    }
+
+    /// The last leaf.
+    pub(crate) fn last(&self) -> Result<Option<&L>, Needs> {
+        self.edge(|children| children.last())
+    }
+
+    fn edge(&self, pick: impl Fn(&[Child<L>]) -> Option<&Child<L>>) -> Result<Option<&L>, Needs> {
+        let mut next = self.root.as_ref();
+        while let Some(child) = next {
+            match child.node()? {
+                Node::Leaf(leaf) => return Ok(Some(leaf)),
+                Node::Branch(children) => next = pick(children),
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first leaf that begins after `key`.
+    pub(crate) fn leaf_after<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        self.root.as_ref().map_or(Ok(None), |root| root.leaf_after(key))
+    }
+
+    /// The last leaf that begins before `key`.
+    pub(crate) fn leaf_before<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        self.root.as_ref().map_or(Ok(None), |root| root.leaf_before(key))
+    }
+
+    /// Changes the leaf where `key` belongs. An empty tree gets an empty leaf first; a leaf that is left empty
+    /// goes, one that is left too heavy is split.
+    pub(crate) fn change<Q: Ord + ?Sized, R>(
+        &mut self,
+        key: &Q,
+        stamp: &mut Stamp<'_>,
+        change: impl FnOnce(&mut L, &mut Stamp<'_>) -> R,
+    ) -> Result<R, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        let (result, outcome) = match &mut self.root {
+            Some(root) => root.change(key, stamp, true, change)?,
+            none => {
+                let mut leaf = L::default();
+                let result = change(&mut leaf, stamp);
+                if let Some(first_key) = leaf.first_key() {
+                    let summary = leaf.summary();
+                    *none = Some(Child::new(first_key, summary, stamp, Node::Leaf(leaf)));
+                    // The first item of a tree is never too heavy to stay alone.
+                }
+                (result, Outcome::Stays)
+            }
+        };
+        self.settle(outcome, stamp);
+        Ok(result)
+    }
+
+    fn settle(&mut self, outcome: Outcome<L>, stamp: &mut Stamp<'_>) {
+        match outcome {
+            Outcome::Stays => {}
+            Outcome::Empty => self.root = None,
+            Outcome::Split(right) => {
+                if let Some(left) = self.root.take() {
+                    let first_key = left.first_key.clone();
+                    let mut summary = left.summary.clone();
+                    summary.add(&right.summary);
+                    self.root = Some(Child::new(first_key, summary, stamp, Node::Branch(vec![left, right])));
+                }
+            }
+        }
+        // A branch with one child is no branch.
+        while let Some(Child { node: Slot::Here(node), .. }) = &self.root
+            && let Node::Branch(children) = &**node
+            && let [only] = &children[..]
+        {
+            self.root = Some(only.clone());
+        }
+    }
+
+    /// Removes all leaves before the one where `bound` belongs, and lets `cut` take the rest out of that one. What
+    /// was removed is put into `trash`, to be freed later.
+    pub(crate) fn remove_below(
+        &mut self,
+        bound: &L::Key,
+        stamp: &mut Stamp<'_>,
+        trash: &mut Trash,
+        cut: impl FnOnce(&mut L),
+    ) -> Result<(), Needs> {
+        let Some(root) = &mut self.root else { return Ok(()) };
+        let outcome = root.remove_below(bound, stamp, trash, cut)?;
+        self.settle(outcome, stamp);
+        Ok(())
+    }
+
+    /// Hands every page that changed after the dump's batch to it, children before parents.
+    pub(crate) fn dump(&self, dump: &mut Dump<'_>) {
+        if let Some(root) = &self.root {
+            root.dump(dump);
+        }
+    }
+
+    /// Shows every part that the tree consists of.
+    pub(crate) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        if let Some(root) = &self.root {
+            root.visit_parts(visit);
+        }
+    }
+
+    /// Loads every page that is away.
+    pub(crate) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
+        self.root.as_mut().map_or(Ok(()), |root| root.load(parts))
+    }
+
+    /// Calls `each` for every leaf, in order.
+    pub(crate) fn for_each_leaf<'a>(&'a self, each: &mut impl FnMut(&'a L)) -> Result<(), Needs> {
+        self.root.as_ref().map_or(Ok(()), |root| root.for_each_leaf(each))
+    }
+
+    /// Says what is wrong with the tree itself, if anything is.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let mut last = None;
+        self.root.as_ref().map_or(Ok(()), |root| root.check(&mut last))
+    }
+}
+
+/// Things to be dropped where it takes nobody's time.
+pub(crate) type Trash = Vec<Box<dyn std::any::Any + Send>>;
+
+/// Where among sorted children `key` belongs.
+fn position<L: Leaf, Q: Ord + ?Sized>(children: &[Child<L>], key: &Q) -> usize
+where
+    L::Key: Borrow<Q>,
+{
+    children.partition_point(|child| child.first_key.borrow() <= key).saturating_sub(1)
+}
+
+impl<L: Leaf> Child<L> {
+    fn new(first_key: L::Key, summary: L::Summary, stamp: &mut Stamp<'_>, node: Node<L>) -> Self {
+        let part = PartKey { changed_at: stamp.seq, page: stamp.page() };
+        Self { first_key, summary, part, node: Slot::Here(Arc::new(node)) }
+    }
+
+    fn node(&self) -> Result<&Node<L>, Needs> {
+        match &self.node {
+            Slot::Here(node) => Ok(node),
+            Slot::Away => Err(Needs(self.part)),
+        }
+    }
+
+    fn node_mut(&mut self) -> Result<&mut Node<L>, Needs> {
+        match &mut self.node {
+            Slot::Here(node) => Ok(Arc::make_mut(node)),
+            Slot::Away => Err(Needs(self.part)),
+        }
+    }
+
+    fn leaf_after<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        match self.node()? {
+            Node::Leaf(leaf) => Ok((self.first_key.borrow() > key).then_some(leaf)),
+            Node::Branch(children) => {
+                let at = position(children, key);
+                for child in &children[at..] {
+                    if let Some(leaf) = child.leaf_after(key)? {
+                        return Ok(Some(leaf));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn leaf_before<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        match self.node()? {
+            Node::Leaf(leaf) => Ok((self.first_key.borrow() < key).then_some(leaf)),
+            Node::Branch(children) => {
+                let at = position(children, key);
+                for child in children[..=at].iter().rev() {
+                    if let Some(leaf) = child.leaf_before(key)? {
+                        return Ok(Some(leaf));
+                    }
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn change<Q: Ord + ?Sized, R>(
+        &mut self,
+        key: &Q,
+        stamp: &mut Stamp<'_>,
+        at_end: bool,
+        change: impl FnOnce(&mut L, &mut Stamp<'_>) -> R,
+    ) -> Result<(R, Outcome<L>), Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
+        let result = match self.node_mut()? {
+            Node::Leaf(leaf) => change(leaf, stamp),
+            Node::Branch(children) => {
+                let at = position(children, key);
+                let last = at + 1 == children.len();
+                let (result, outcome) = children[at].change(key, stamp, at_end && last, change)?;
+                settle_child(children, at, outcome);
+                result
+            }
+        };
+        let outcome = self.refresh(stamp, at_end)?;
+        Ok((result, outcome))
+    }
+
+    fn remove_below(
+        &mut self,
+        bound: &L::Key,
+        stamp: &mut Stamp<'_>,
+        trash: &mut Trash,
+        cut: impl FnOnce(&mut L),
+    ) -> Result<Outcome<L>, Needs> {
+        match self.node_mut()? {
+            Node::Leaf(leaf) => cut(leaf),
+            Node::Branch(children) => {
+                // All but the child where the bound lies are wholly below it, for the next one begins at or below it.
+                let at = position(children, bound);
+                if at > 0 {
+                    let below: Vec<Self> = children.drain(..at).collect();
+                    trash.push(Box::new(below));
+                }
+                let outcome = children[0].remove_below(bound, stamp, trash, cut)?;
+                settle_child(children, 0, outcome);
+            }
+        }
+        self.refresh(stamp, false)
+    }
+
+    /// Brings what the parent knows up to date after the page was changed, and splits the page if it must.
+    fn refresh(&mut self, stamp: &mut Stamp<'_>, at_end: bool) -> Result<Outcome<L>, Needs> {
+        let right = match self.node_mut()? {
+            Node::Leaf(leaf) if leaf.weight() > L::WEIGHT_MAX => leaf.split(at_end).map(Node::Leaf),
+            Node::Branch(children) if children.len() > BRANCH_CHILDREN_MAX => {
+                let keep = if at_end { children.len() - 1 } else { children.len() / 2 };
+                Some(Node::Branch(children.split_off(keep)))
+            }
+            Node::Leaf(_) | Node::Branch(_) => None,
+        };
+        self.part.changed_at = stamp.seq;
+        let Some((first_key, summary)) = self.node()?.outline() else { return Ok(Outcome::Empty) };
+        self.first_key = first_key;
+        self.summary = summary;
+        let right = right.and_then(|node| {
+            let (first_key, summary) = node.outline()?;
+            Some(Self::new(first_key, summary, stamp, node))
+        });
+        Ok(right.map_or(Outcome::Stays, Outcome::Split))
+    }
+
+    fn dump(&self, dump: &mut Dump<'_>) {
+        // A page that is away was not changed since it was loaded from a snapshot.
+        let Slot::Here(node) = &self.node else { return };
+        if self.part.changed_at <= dump.since {
+            return;
+        }
+        match &**node {
+            Node::Leaf(leaf) => leaf.dump_nested(dump),
+            Node::Branch(children) => children.iter().for_each(|child| child.dump(dump)),
+        }
+        let bytes = bincode::serde::encode_to_vec(&**node, CONFIG).expect("a page is always encodable into memory");
+        (dump.sink)(self.part, bytes);
+    }
+
+    fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
+        visit(self.part);
+        match &self.node {
+            Slot::Here(node) => match &**node {
+                Node::Leaf(leaf) => leaf.visit_nested(visit),
+                Node::Branch(children) => children.iter().for_each(|child| child.visit_parts(visit)),
+            },
+            Slot::Away => {}
+        }
+    }
+
+    fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
+        if let Slot::Here(_) = self.node {
+            return Ok(());
+        }
+        let fail = |why: String| LoadError { key: self.part, why };
+        let bytes = parts.read(self.part).map_err(fail)?;
+        let (mut node, used): (Node<L>, usize) = bincode::serde::decode_from_slice(&bytes, CONFIG)
+            .map_err(|error| fail(format!("it can't be decoded: {error}")))?;
+        if used != bytes.len() {
+            return Err(fail(format!("{} bytes too many", bytes.len() - used)));
+        }
+        match &mut node {
+            Node::Leaf(leaf) => leaf.load_nested(parts)?,
+            Node::Branch(children) => children.iter_mut().try_for_each(|child| child.load(parts))?,
+        }
+        if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
+            return Err(fail("it is not what the page above it describes".into()));
+        }
+        self.node = Slot::Here(Arc::new(node));
+        Ok(())
+    }
+
+    fn for_each_leaf<'a>(&'a self, each: &mut impl FnMut(&'a L)) -> Result<(), Needs> {
+        match self.node()? {
+            Node::Leaf(leaf) => each(leaf),
+            Node::Branch(children) => children.iter().try_for_each(|child| child.for_each_leaf(each))?,
+        }
+        Ok(())
+    }
+
+    fn check(&self, last: &mut Option<L::Key>) -> Result<(), String> {
+        let Ok(node) = self.node() else { return Ok(()) };
+        if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
+            return Err(format!("page {} is not as described: {:?}", self.part.page, self.first_key));
+        }
+        match node {
+            Node::Leaf(_) => {
+                if last.as_ref().is_some_and(|last| *last >= self.first_key) {
+                    return Err(format!("page {} is out of order", self.part.page));
+                }
+                *last = Some(self.first_key.clone());
+                Ok(())
+            }
+            Node::Branch(children) => children.iter().try_for_each(|child| {
+                if child.part.changed_at > self.part.changed_at {
+                    return Err(format!("page {} changed after the page above it", child.part.page));
+                }
+                child.check(last)
+            }),
+        }
+    }
+}
+
+impl<L: Leaf> Node<L> {
+    /// First key and summary, unless the page is empty.
+    fn outline(&self) -> Option<(L::Key, L::Summary)> {
+        match self {
+            Self::Leaf(leaf) => Some((leaf.first_key()?, leaf.summary())),
+            Self::Branch(children) => {
+                let first_key = children.first()?.first_key.clone();
+                let mut summary = L::Summary::default();
+                children.iter().for_each(|child| summary.add(&child.summary));
+                Some((first_key, summary))
+            }
+        }
+    }
+
+    /// How full it is, from 0 to 1 (and a little above before a split).
+    fn fill(&self) -> f64 {
+        match self {
+            Self::Leaf(leaf) => leaf.weight() as f64 / L::WEIGHT_MAX as f64,
+            Self::Branch(children) => children.len() as f64 / BRANCH_CHILDREN_MAX as f64,
+        }
+    }
+}
+
+/// Fits what became of one child into its parent's list; a child that became small joins its neighbour.
+fn settle_child<L: Leaf>(children: &mut Vec<Child<L>>, at: usize, outcome: Outcome<L>) {
+    match outcome {
+        Outcome::Split(right) => children.insert(at + 1, right),
+        Outcome::Empty => {
+            children.remove(at);
+        }
+        Outcome::Stays => {
+            const SMALL: f64 = 0.25;
+            if children[at].node().is_ok_and(|node| node.fill() < SMALL) && children.len() > 1 {
+                join(children, if at + 1 < children.len() { at } else { at - 1 });
+            }
+        }
+    }
+}
+
+/// Joins two neighbours if together they are at most half full.
+fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize) {
+    const TOGETHER_MAX: f64 = 0.5;
+    let (Ok(a), Ok(b)) = (children[left].node(), children[left + 1].node()) else { return };
+    if a.fill() + b.fill() > TOGETHER_MAX {
+        return;
+    }
+    let right = children.remove(left + 1);
+    let changed_at = children[left].part.changed_at.max(right.part.changed_at);
+    let Slot::Here(right_node) = right.node else { return };
+    let right_node = Arc::try_unwrap(right_node).unwrap_or_else(|shared| (*shared).clone());
+    let Ok(left_node) = children[left].node_mut() else { return };
+    match (left_node, right_node) {
+        (Node::Leaf(a), Node::Leaf(b)) => a.merge(b),
+        (Node::Branch(a), Node::Branch(b)) => a.extend(b),
+        // Neighbours are of one height.
+        (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {}
+    }
+    children[left].summary.add(&right.summary);
+    children[left].part.changed_at = changed_at;
+}

@@ -1,0 +1,219 @@
+//! Which segment files make up the log: found from their headers alone, newest first.
+//!
+//! The newest sound header begins the chain. A segment follows on the one before it by number, but an opening's
+//! segment follows on the one that its header names; what lies between the two no longer counts.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::error::{Damage, OpenError, while_opening};
+use super::place::{Ordinal, StoreId};
+use super::segment::{
+    ALIGNMENT_MAX, FORMAT, Head, OldEnd, SEGMENT_HEADER_BYTES, SegmentHeader, ordinal_of, segment_name,
+};
+use super::store_file::StoreFile;
+use super::verdict;
+use crate::id::Seq;
+use crate::io::{Dir, File};
+
+const _: () = assert!(SEGMENT_HEADER_BYTES <= ALIGNMENT_MAX as usize);
+
+/// A segment file that is there.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) ordinal: Ordinal,
+    pub(super) bytes: u64,
+    /// Its header, if it is sound and its own: what a file was used for before does not count.
+    pub(super) header: Option<SegmentHeader>,
+    pub(super) file: Arc<dyn File>,
+}
+
+impl Found {
+    fn read(dir: &Arc<dyn Dir>, name: &str, ordinal: Ordinal) -> Result<Self, OpenError> {
+        let path = dir.path().join(name);
+        let file = dir.open(name).map_err(while_opening("opening a segment", path.clone()))?;
+        let bytes = file.len().map_err(while_opening("measuring a segment", path.clone()))?;
+        let mut head = [0; SEGMENT_HEADER_BYTES];
+        let count = file.read_at(0, &mut head).map_err(while_opening("reading a segment", path.clone()))?;
+        let header = match SegmentHeader::decode(&head[..count]) {
+            Head::Sound(header) if header.ordinal == ordinal => Some(header),
+            Head::Sound(_) | Head::Unsound => None,
+            Head::Newer(found) => return Err(OpenError::NewerFormat { path, found, known: FORMAT }),
+        };
+        Ok(Self { ordinal, bytes, header, file })
+    }
+}
+
+/// A segment of the chain.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) found: Found,
+    pub(super) header: SegmentHeader,
+    /// Where it ends, if a later opening found out.
+    pub(super) end: Option<OldEnd>,
+}
+
+impl Link {
+    pub(super) fn path(&self, dir: &Arc<dyn Dir>) -> PathBuf {
+        dir.path().join(segment_name(self.found.ordinal))
+    }
+}
+
+/// All segment files of a log.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) dir: Arc<dyn Dir>,
+    /// By ordinal.
+    pub(super) files: Vec<Found>,
+}
+
+/// The files of a log by what they are.
+#[derive(Debug)]
+pub(super) struct Chain {
+    /// The segments that count, oldest first. The last one is the newest.
+    pub(super) links: Vec<Link>,
+    /// The first of them that is needed after the snapshot.
+    pub(super) needed_from: usize,
+    /// Older segments that are kept as they are, until they are cut.
+    pub(super) older: Vec<(Ordinal, Option<Seq>)>,
+    /// Segments that do not count: spares, and what an opening left behind.
+    pub(super) idle: Vec<Ordinal>,
+    /// The highest number in use, of whatever file.
+    pub(super) highest: Ordinal,
+    /// The file after the newest segment, if there is one. It has no sound header.
+    pub(super) next: Option<Found>,
+}
+
+impl Survey {
+    pub(super) fn of(dir: &Arc<dyn Dir>) -> Result<Self, OpenError> {
+        let names = dir.list().map_err(while_opening("listing the segments", dir.path()))?;
+        let mut files = Vec::new();
+        for name in names {
+            if let Some(ordinal) = ordinal_of(&name) {
+                files.push(Found::read(dir, &name, ordinal)?);
+            }
+        }
+        files.sort_by_key(|found| found.ordinal);
+        Ok(Self { dir: Arc::clone(dir), files })
+    }
+
+    fn damage(&self, case: verdict::Case, ordinal: Ordinal) -> Damage {
+        Damage::new(case, self.dir.path().join(segment_name(ordinal))).segment(ordinal)
+    }
+
+    fn find(&self, ordinal: Ordinal) -> Option<&Found> {
+        let at = self.files.binary_search_by_key(&ordinal, |found| found.ordinal).ok()?;
+        self.files.get(at)
+    }
+
+    /// The newest segment with a sound header, if the file `STORE` (if there is one) agrees.
+    fn newest(&self, store: Option<&StoreFile>) -> Result<(&Found, SegmentHeader), OpenError> {
+        let id: Option<StoreId> = store.map(|store| store.store);
+        let mut newest: Option<(&Found, SegmentHeader)> = None;
+        for found in self.files.iter().rev() {
+            let Some(header) = found.header else { continue };
+            let of = id.or(newest.map(|(_, header)| header.store)).unwrap_or(header.store);
+            if header.store != of {
+                return Err(self.damage(verdict::SEGMENT_FOREIGN, found.ordinal).at(0).into());
+            }
+            newest = newest.or(Some((found, header)));
+        }
+        match (newest, store) {
+            (Some((found, header)), Some(store)) if header.epoch < store.epoch => Err(self
+                .damage(verdict::EPOCH_MISSING, store.ordinal)
+                .at(0)
+                .detail(format!(
+                    "the newest opening was number {}, the newest found is number {} in segment {}",
+                    store.epoch, header.epoch, found.ordinal
+                ))
+                .into()),
+            (Some(newest), _) => Ok(newest),
+            (None, Some(store)) => Err(self.damage(verdict::EPOCH_MISSING, store.ordinal).at(0).into()),
+            (None, None) => {
+                let first = self.files.first().map_or(Ordinal::new(1), |found| found.ordinal);
+                Err(self.damage(verdict::SEGMENT_HEADER, first).at(0).into())
+            }
+        }
+    }
+
+    /// Sorts the files out. `base` is the last batch that the snapshot holds.
+    pub(super) fn chain(&self, store: Option<&StoreFile>, base: Seq) -> Result<Chain, OpenError> {
+        let (top, header) = self.newest(store)?;
+        let mut links = vec![Link { found: top.clone(), header, end: None }];
+        let mut needed = None;
+        let mut floor = top.ordinal;
+        loop {
+            let newer = &links[links.len() - 1];
+            if needed.is_none() && newer.header.first_seq <= base.next() {
+                needed = Some(links.len());
+            }
+            match self.before(newer) {
+                Ok(Some(link)) => {
+                    floor = link.found.ordinal;
+                    links.push(link);
+                }
+                Ok(None) => break,
+                // What is below the snapshot is not needed.
+                Err(_) if needed.is_some() => break,
+                Err(damage) => return Err(damage),
+            }
+        }
+        let Some(needed) = needed else {
+            let oldest = &links[links.len() - 1];
+            return Err(self
+                .damage(verdict::START_MISSING, oldest.found.ordinal)
+                .seq(base.next())
+                .detail(format!("it begins with batch {}", oldest.header.first_seq))
+                .into());
+        };
+        links.reverse();
+        let needed_from = links.len() - needed;
+        let counts = |ordinal| links.iter().any(|link| link.found.ordinal == ordinal);
+        let (older, newer): (Vec<&Found>, Vec<&Found>) =
+            self.files.iter().partition(|found| found.ordinal < floor);
+        Ok(Chain {
+            needed_from,
+            older: older.iter().map(|f| (f.ordinal, f.header.map(|h| h.first_seq))).collect(),
+            idle: newer.iter().map(|f| f.ordinal).filter(|ordinal| !counts(*ordinal)).collect(),
+            highest: self.files.last().map_or(Ordinal::new(0), |found| found.ordinal),
+            next: self.find(top.ordinal.next()).cloned(),
+            links,
+        })
+    }
+
+    /// The segment before `newer`; `None` if it is the store's first.
+    fn before(&self, newer: &Link) -> Result<Option<Link>, OpenError> {
+        let (ordinal, end) = match newer.header.opening {
+            Some(end) => (end.ordinal, Some(end)),
+            None => (Ordinal::new(newer.found.ordinal.get() - 1), None),
+        };
+        if end.is_some() && ordinal == Ordinal::new(0) {
+            let begins = newer.header.first_seq == Seq::new(1);
+            let damage = || self.damage(verdict::MALFORMED, newer.found.ordinal).at(0);
+            return if begins { Ok(None) } else { Err(damage().into()) };
+        }
+        let Some(found) = self.find(ordinal) else {
+            return Err(self
+                .damage(verdict::SEGMENT_MISSING, ordinal)
+                .detail(format!("segment {} follows it", newer.found.ordinal))
+                .into());
+        };
+        let Some(header) = found.header else {
+            return Err(self.damage(verdict::SEGMENT_HEADER, ordinal).at(0).into());
+        };
+        let epochs_fit = match end {
+            Some(_) => header.epoch < newer.header.epoch,
+            None => header.epoch == newer.header.epoch,
+        };
+        if epochs_fit && header.first_seq <= newer.header.first_seq {
+            Ok(Some(Link { found: found.clone(), header, end }))
+        } else {
+            Err(self
+                .damage(verdict::OUT_OF_ORDER, ordinal)
+                .at(0)
+                .seq(header.first_seq)
+                .detail(format!("segment {} follows it", newer.found.ordinal))
+                .into())
+        }
+    }
+}

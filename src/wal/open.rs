@@ -1,0 +1,554 @@
+//! Opening a log: read what is there, judge it by the table in `verdict.rs`, and begin a new epoch.
+//!
+//! The rename of the new epoch's first segment is the commit. Until then nothing of the old log is touched, so a
+//! crash at any moment, in however many attempts, leaves either the old log or the new one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::buffer::{Buffer, Cursor, RESERVED_BLOCKS};
+use super::bytes::{index, put};
+use super::chain::{Chain, Found, Link, Survey};
+use super::error::{Damage, LogError, OpenError, while_opening};
+use super::frame::{Batches, FRAME_HEADER_BYTES, Frame, FrameHeader, frame_bytes};
+use super::place::{Epoch, Ordinal, Place, StoreId};
+use super::scan::{Beyond, Scan, Stop, look_on, scan};
+use super::segment::{
+    ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
+};
+use super::spares::{Spares, fill_with_zeros};
+use super::store_file::{self, StoreFile};
+use super::verdict::{self, Case};
+use super::writer::{Fate, Writer};
+use super::{LogOptions, Opened, Replay};
+use crate::id::Seq;
+use crate::io::{Dir, File};
+
+/// Where the segments lie in the data directory.
+const LOG_DIR: &str = "log";
+
+/// What an opening's own segment has for new batches: enough until spares are made, little enough to be quick.
+const OPENING_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How far a segment that the log does not say it goes on in is searched for signs that it did.
+const PEEK_BYTES: u64 = 1024 * 1024;
+
+/// What an opening found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The number of this opening.
+    pub epoch: Epoch,
+    /// Its segment.
+    pub segment: Ordinal,
+    /// How many segments were read,
+    pub segments: u64,
+    /// and how many bytes.
+    pub bytes: u64,
+    /// How many batches were handed to the replay.
+    pub batches: u64,
+    /// How many batches were written again, because nothing proved that they were durable.
+    pub rewritten: u64,
+    /// The torn end that was cut off, if there was one.
+    pub cut: Option<Cut>,
+}
+
+/// A torn end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The row of the table.
+    pub case: Case,
+    /// The file.
+    pub path: PathBuf,
+    /// Where it begins.
+    pub offset: u64,
+    /// How far it was seen to reach.
+    pub bytes: u64,
+    /// The first batch that is not there.
+    pub seq: Seq,
+}
+
+/// The log as it was found.
+struct Past {
+    store: StoreId,
+    epoch: Epoch,
+    highest: Ordinal,
+    /// Where its proven part ends.
+    end: OldEnd,
+    /// The newest segment's bytes,
+    segment: Vec<u8>,
+    /// and the frames in it that nothing proves.
+    tail: Vec<Frame>,
+    next_seq: Seq,
+    /// Whether there is any sign that something was ever written.
+    touched: bool,
+    kept: Vec<(Ordinal, Option<Seq>)>,
+    idle: Vec<Ordinal>,
+    /// Files that are longer than an opening found them to be.
+    overlong: Vec<(Arc<dyn File>, u64, PathBuf)>,
+}
+
+/// Opens the log in `data_dir`, which the caller holds locked, and hands every batch after `base` to `replay`.
+///
+/// `base` is the last batch in the snapshot that was loaded, zero if there is none; `proven_by_snapshot` the
+/// highest such number in any snapshot seen, loaded or not: the log must have come at least that far.
+///
+/// # Errors
+/// [`OpenError::Damage`] if anything acknowledged is damaged or missing. Nothing of the log was changed then.
+pub fn open(
+    data_dir: &Arc<dyn Dir>,
+    options: &LogOptions,
+    base: Seq,
+    proven_by_snapshot: Seq,
+    replay: &mut dyn Replay,
+) -> Result<Opened, OpenError> {
+    options.check()?;
+    let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
+    tidy(data_dir)?;
+    tidy(&log_dir)?;
+    let store = StoreFile::read(data_dir)?;
+    let survey = Survey::of(&log_dir)?;
+    let proven = base.max(proven_by_snapshot);
+    if survey.files.is_empty() && (store.is_some() || proven > Seq::ZERO) {
+        return Err(Damage::new(verdict::LOG_MISSING, log_dir.path()).seq(proven.next()).into());
+    }
+    let mut report = Report::default();
+    let past = if survey.files.is_empty() {
+        None
+    } else {
+        let chain = survey.chain(store.as_ref(), base)?;
+        Some(Reader { dir: &log_dir, base, proven, replay, report: &mut report }.read(chain)?)
+    };
+    if let Some(past) = past.as_ref().filter(|past| store.is_none() && past.touched) {
+        // Before STORE is there nothing was ever acknowledged; what was begun then is finished now.
+        let damage = Damage::new(verdict::STORE_MISSING, data_dir.path().join(store_file::NAME));
+        return Err(damage.seq(past.next_seq).into());
+    }
+    Opening { data_dir, log_dir, options, report }.begin(past)
+}
+
+/// Makes the names that are seen durable, and removes what was not finished.
+fn tidy(dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
+    // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them now
+    // must not outlive them.
+    dir.sync().map_err(while_opening("syncing the names", dir.path()))?;
+    for name in dir.list().map_err(while_opening("listing the names", dir.path()))? {
+        if is_unfinished(&name) || name == store_file::UNFINISHED_NAME {
+            dir.remove(&name).map_err(while_opening("removing an unfinished file", dir.path().join(name)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads and judges.
+struct Reader<'a> {
+    dir: &'a Arc<dyn Dir>,
+    base: Seq,
+    proven: Seq,
+    replay: &'a mut dyn Replay,
+    report: &'a mut Report,
+}
+
+impl Reader<'_> {
+    fn read(mut self, chain: Chain) -> Result<Past, OpenError> {
+        let needed = &chain.links[chain.needed_from..];
+        let total: u64 = needed.iter().map(readable_bytes).sum();
+        let mut segment = Vec::new();
+        let mut expected = needed.first().map_or(Seq::new(1), |link| link.header.first_seq);
+        let mut before = chain.needed_from.checked_sub(1).and_then(|at| self.glance(&chain.links[at]));
+        let (newest, complete) = needed.split_last().expect("the chain holds at least its newest segment");
+        for (link, newer) in complete.iter().zip(&needed[1..]) {
+            let found = self.load(link, expected, &mut segment)?;
+            self.check_complete(link, newer, &found, &segment)?;
+            self.replay(link, &found.frames, &segment, total)?;
+            before = Some(end_after(link, found.frames.iter(), &segment));
+            expected = found.next_seq;
+        }
+        let found = self.load(newest, expected, &mut segment)?;
+        let (proof, touched) = self.judge(newest, &found, &segment, chain.next.as_ref())?;
+        self.replay(newest, &found.frames, &segment, total)?;
+
+        let end = proven_end(newest, &found, &segment, proof, before);
+        let tail = found.frames.iter().filter(|f| f.header.first_seq > end.seq && f.header.batches > 0);
+        let (links, mut idle) = (&chain.links, chain.idle);
+        let mut kept = chain.older;
+        for link in links {
+            if link.found.ordinal <= end.ordinal {
+                kept.push((link.found.ordinal, Some(link.header.first_seq)));
+            } else {
+                idle.push(link.found.ordinal);
+            }
+        }
+        let overlong = links.iter().filter_map(|link| {
+            let named = if link.found.ordinal == end.ordinal { Some(end) } else { link.end };
+            let length = named.filter(|end| end.length < link.found.bytes)?.length;
+            Some((Arc::clone(&link.found.file), length, link.path(self.dir)))
+        });
+        Ok(Past {
+            store: newest.header.store,
+            epoch: newest.header.epoch,
+            highest: chain.highest,
+            end,
+            tail: tail.cloned().collect(),
+            next_seq: found.next_seq,
+            touched: touched || found.next_seq > Seq::new(1),
+            kept,
+            idle,
+            overlong: overlong.collect(),
+            segment,
+        })
+    }
+
+    fn damage(&self, case: Case, link: &Link) -> Damage {
+        Damage::new(case, link.path(self.dir)).segment(link.found.ordinal)
+    }
+
+    /// Reads a segment and scans it.
+    fn load(&mut self, link: &Link, expected: Seq, segment: &mut Vec<u8>) -> Result<Scan, OpenError> {
+        if link.header.first_seq != expected {
+            let damage = self.damage(verdict::OUT_OF_ORDER, link).at(0).seq(expected);
+            return Err(damage.detail(format!("it begins with batch {}", link.header.first_seq)).into());
+        }
+        let made_bytes = link.end.map_or(link.header.file_bytes, |end| end.offset);
+        if link.found.bytes < made_bytes {
+            let damage = self.damage(verdict::SEGMENT_SHORT, link).at(link.found.bytes);
+            return Err(damage.detail(format!("{made_bytes} bytes were made")).into());
+        }
+        read_file(&link.found, readable_bytes(link), segment, link.path(self.dir))?;
+        self.report.segments += 1;
+        self.report.bytes += segment.len() as u64;
+        Ok(scan(segment, &place_of(link), link.header.alignment, link.header.first_seq))
+    }
+
+    /// Where the segment before the first needed one ends; `None` if that can't be told, which does no harm.
+    fn glance(&self, link: &Link) -> Option<OldEnd> {
+        let mut segment = Vec::new();
+        read_file(&link.found, readable_bytes(link), &mut segment, link.path(self.dir)).ok()?;
+        let found = scan(&segment, &place_of(link), link.header.alignment, link.header.first_seq);
+        (found.stop == Stop::GoesOn).then(|| end_after(link, found.frames.iter(), &segment))
+    }
+
+    /// Checks that a segment with others behind it is all there.
+    fn check_complete(
+        &self,
+        link: &Link,
+        newer: &Link,
+        found: &Scan,
+        segment: &[u8],
+    ) -> Result<(), OpenError> {
+        let case = match (found.stop, link.end) {
+            (Stop::Malformed, _) => verdict::MALFORMED,
+            (Stop::Gap { .. }, _) => verdict::OUT_OF_ORDER,
+            (_, Some(end)) => {
+                let there = end_after(link, found.frames.iter(), segment);
+                let same = there.seq == end.seq && there.offset == end.offset && there.crc == end.crc;
+                if same && found.stop == Stop::Full {
+                    return Ok(());
+                }
+                verdict::PROVEN_BY_OPENING
+            }
+            (Stop::GoesOn, None) => return Ok(()),
+            (Stop::Full | Stop::Unsound { .. }, None) => verdict::PROVEN_BY_SEGMENT,
+        };
+        let damage = self.damage(case, link).at(found.at).seq(found.next_seq);
+        Err(damage.detail(format!("segment {} follows it", newer.found.ordinal)).into())
+    }
+
+    /// Judges the end of the newest segment. Returns up to where the log is proven to have been durable, and
+    /// whether there is any sign of something behind the frames that were found.
+    fn judge(
+        &mut self,
+        link: &Link,
+        found: &Scan,
+        segment: &[u8],
+        next: Option<&Found>,
+    ) -> Result<(Seq, bool), OpenError> {
+        let here = |case| self.damage(case, link).at(found.at).seq(found.next_seq);
+        let goes_on = found.stop == Stop::GoesOn;
+        let mut torn = false;
+        match found.stop {
+            Stop::Gap { found } => {
+                return Err(here(verdict::OUT_OF_ORDER).detail(format!("batch {found} is there")).into());
+            }
+            Stop::Malformed => return Err(here(verdict::MALFORMED).into()),
+            Stop::Unsound { torn: meant } => torn = meant,
+            Stop::GoesOn | Stop::Full => {}
+        }
+        let beyond = if goes_on { Beyond::default() } else { look_on(segment, &place_of(link), found.at) };
+        let (beyond_next, next_path) = self.look_into_next(link, goes_on, next)?;
+
+        let marks = [
+            (link.header.durable, link.path(self.dir), 0),
+            (beyond.mark, link.path(self.dir), beyond.mark_at),
+            (beyond_next.mark, next_path.clone(), beyond_next.mark_at),
+        ];
+        for (mark, path, at) in marks {
+            if mark >= found.next_seq {
+                let detail = format!("the mark at offset {at} of {} says up to batch {mark}", path.display());
+                return Err(here(verdict::PROVEN_BY_MARK).detail(detail).into());
+            }
+        }
+        if self.proven >= found.next_seq {
+            let detail = format!("the snapshot reaches batch {}", self.proven);
+            return Err(here(verdict::PROVEN_BY_SNAPSHOT).detail(detail).into());
+        }
+        let block = u64::from(ALIGNMENT_MIN);
+        if torn || beyond.any {
+            let bytes = beyond.last_at.max(found.at) + block - found.at;
+            let (offset, seq) = (found.at, found.next_seq);
+            self.report.cut =
+                Some(Cut { case: verdict::TORN_TAIL, path: link.path(self.dir), offset, bytes, seq });
+        } else if beyond_next.any {
+            let (bytes, seq) = (beyond_next.last_at + block, found.next_seq);
+            self.report.cut = Some(Cut { case: verdict::TORN_START, path: next_path, offset: 0, bytes, seq });
+        }
+        let proof =
+            link.header.durable.max(found.mark()).max(beyond.mark).max(beyond_next.mark).max(self.proven);
+        Ok((proof, self.report.cut.is_some()))
+    }
+
+    /// Looks for frames in the segment after the newest one that has a sound header.
+    fn look_into_next(
+        &self,
+        link: &Link,
+        goes_on: bool,
+        next: Option<&Found>,
+    ) -> Result<(Beyond, PathBuf), OpenError> {
+        let ordinal = link.found.ordinal.next();
+        let path = self.dir.path().join(segment_name(ordinal));
+        let damage = |case| Damage::new(case, path.clone()).segment(ordinal);
+        let Some(next) = next else {
+            if goes_on {
+                return Err(damage(verdict::SEGMENT_MISSING).into());
+            }
+            return Ok((Beyond::default(), path));
+        };
+        if goes_on && next.bytes < u64::from(link.header.alignment) {
+            return Err(damage(verdict::SEGMENT_SHORT).at(next.bytes).into());
+        }
+        let bytes = next.bytes.min(if goes_on { SEGMENT_BYTES_MAX } else { PEEK_BYTES });
+        let mut segment = Vec::new();
+        read_file(next, bytes, &mut segment, path.clone())?;
+        let place = Place::new(link.header.store, link.header.epoch, ordinal);
+        Ok((look_on(&segment, &place, u64::from(ALIGNMENT_MIN)), path))
+    }
+
+    fn replay(&mut self, link: &Link, frames: &[Frame], segment: &[u8], total: u64) -> Result<(), OpenError> {
+        for frame in frames {
+            let mut seq = frame.header.first_seq;
+            for batch in Batches(&segment[frame.payload.clone()]).flatten() {
+                if seq > self.base {
+                    self.replay.batch(seq, batch).map_err(|why| {
+                        let damage = self.damage(verdict::DOES_NOT_APPLY, link);
+                        damage.at(frame.header.offset).seq(seq).detail(why)
+                    })?;
+                    self.report.batches += 1;
+                }
+                seq = seq.next();
+            }
+        }
+        self.replay.progress(self.report.bytes, total);
+        Ok(())
+    }
+}
+
+fn place_of(link: &Link) -> Place {
+    Place::new(link.header.store, link.header.epoch, link.header.ordinal)
+}
+
+/// How many bytes of a segment count.
+fn readable_bytes(link: &Link) -> u64 {
+    link.found.bytes.min(link.end.map_or(link.header.file_bytes, |end| end.offset)).min(SEGMENT_BYTES_MAX)
+}
+
+fn read_file(found: &Found, bytes: u64, into: &mut Vec<u8>, path: PathBuf) -> Result<(), OpenError> {
+    into.clear();
+    into.resize(index(bytes), 0);
+    let count = found.file.read_at(0, into).map_err(while_opening("reading a segment", path))?;
+    into.truncate(count);
+    Ok(())
+}
+
+/// The end of a segment's log after the last of these frames that has batches.
+fn end_after<'f>(link: &Link, frames: impl DoubleEndedIterator<Item = &'f Frame>, segment: &[u8]) -> OldEnd {
+    let ordinal = link.found.ordinal;
+    match frames.rev().find(|frame| frame.header.batches > 0) {
+        Some(frame) => OldEnd {
+            ordinal,
+            offset: frame.end,
+            seq: Seq::new(frame.next_seq().get() - 1),
+            length: frame.end,
+            crc: frame.crc,
+        },
+        None => OldEnd {
+            ordinal,
+            offset: u64::from(link.header.alignment),
+            seq: Seq::new(link.header.first_seq.get() - 1),
+            length: u64::from(link.header.alignment),
+            crc: SegmentHeader::crc_of(segment),
+        },
+    }
+}
+
+/// Where the part of the log that is proven ends.
+fn proven_end(link: &Link, found: &Scan, segment: &[u8], proof: Seq, before: Option<OldEnd>) -> OldEnd {
+    // IMPORTANT: up to the end of the frame that holds the proven batch, never an empty frame behind it: that one
+    // may be in the page cache only.
+    let proven = found.frames.iter().filter(|frame| frame.header.first_seq <= proof);
+    let here = end_after(link, proven, segment);
+    let any_here = here.seq >= link.header.first_seq;
+    match (any_here, link.header.opening) {
+        (true, _) => here,
+        // Nothing is in it: what it names is the end. So that openings without news don't pile up.
+        (false, Some(end)) => end,
+        // Its own header may be in the page cache only.
+        (false, None) => before.unwrap_or(here),
+    }
+}
+
+/// Begins a new epoch.
+struct Opening<'a> {
+    data_dir: &'a Arc<dyn Dir>,
+    log_dir: Arc<dyn Dir>,
+    options: &'a LogOptions,
+    report: Report,
+}
+
+impl Opening<'_> {
+    fn begin(mut self, past: Option<Past>) -> Result<Opened, OpenError> {
+        let past = past.unwrap_or_else(|| self.nothing());
+        let (epoch, ordinal) = (past.epoch.next(), past.highest.next());
+        let place = Place::new(past.store, epoch, ordinal);
+        let header = SegmentHeader {
+            store: past.store,
+            epoch,
+            ordinal,
+            first_seq: past.end.seq.next(),
+            durable: Seq::new(past.next_seq.get() - 1),
+            file_bytes: 0,
+            alignment: self.options.alignment,
+            opening: Some(past.end),
+        };
+        let (file, cursor) = self.write_segment(&place, header, &past)?;
+        self.commit(ordinal)?;
+        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
+        for (file, length, path) in &past.overlong {
+            file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;
+        }
+        let segment_bytes = self.options.segment_bytes;
+        let spares =
+            Arc::new(Spares::new(Arc::clone(&self.log_dir), segment_bytes, self.options.spares, ordinal));
+        spares.retire(&past.idle).map_err(|e| self.retiring(e))?;
+
+        self.report.epoch = epoch;
+        self.report.segment = ordinal;
+        self.report.rewritten = past.tail.iter().map(|frame| u64::from(frame.header.batches)).sum();
+        let mut segments = past.kept;
+        segments.push((ordinal, Some(header.first_seq)));
+        let last = header.durable;
+        let buffer = Buffer::new(self.options, Arc::clone(&spares), cursor, past.next_seq, last);
+        let writer = Writer {
+            dir: self.log_dir,
+            spares: Arc::clone(&spares),
+            place,
+            alignment: self.options.alignment,
+            file,
+            position: cursor.offset,
+            segments,
+            last,
+            durable: last,
+            dirty: false,
+            fate: Arc::new(Fate::default()),
+        };
+        Ok(Opened { buffer, writer, spares, report: self.report })
+    }
+
+    /// The past of a store that has none.
+    fn nothing(&self) -> Past {
+        Past {
+            store: StoreId::new((self.options.new_store_id)()),
+            epoch: Epoch::new(0),
+            highest: Ordinal::new(0),
+            end: OldEnd { ordinal: Ordinal::new(0), offset: 0, seq: Seq::ZERO, length: 0, crc: 0 },
+            segment: Vec::new(),
+            tail: Vec::new(),
+            next_seq: Seq::new(1),
+            touched: false,
+            kept: Vec::new(),
+            idle: Vec::new(),
+            overlong: Vec::new(),
+        }
+    }
+
+    /// Writes the new epoch's first segment under its temporary name, durably.
+    fn write_segment(
+        &self,
+        place: &Place,
+        header: SegmentHeader,
+        past: &Past,
+    ) -> Result<(Arc<dyn File>, Cursor), OpenError> {
+        let block = u64::from(header.alignment);
+        let tail_bytes: u64 =
+            past.tail.iter().map(|f| frame_bytes(f.payload.len() as u64, header.alignment)).sum();
+        let least_bytes = block + tail_bytes + RESERVED_BLOCKS * block;
+        let roomy_bytes = least_bytes + OPENING_ROOM_BYTES.min(self.options.segment_bytes);
+        let name = opening_name(place.ordinal);
+        let failed = |e| while_opening("writing the new segment", self.log_dir.path().join(&name))(e);
+        let mut outcome = self.try_segment(place, &header, past, &name, roomy_bytes);
+        if outcome.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::StorageFull) {
+            // As small as it can be: the log can be read, and perhaps cut.
+            self.log_dir.remove(&name).map_err(failed)?;
+            outcome = self.try_segment(place, &header, past, &name, least_bytes);
+        }
+        outcome.map_err(failed)
+    }
+
+    fn try_segment(
+        &self,
+        place: &Place,
+        header: &SegmentHeader,
+        past: &Past,
+        name: &str,
+        file_bytes: u64,
+    ) -> std::io::Result<(Arc<dyn File>, Cursor)> {
+        let mut block = vec![0; index(u64::from(header.alignment))];
+        put(&mut block, 0, &SegmentHeader { file_bytes, ..*header }.encode());
+        let file = self.log_dir.create(name)?;
+        file.write_all_at(0, &block)?;
+        let mut offset = block.len() as u64;
+        let mut bytes = Vec::new();
+        for frame in &past.tail {
+            let payload = &past.segment[frame.payload.clone()];
+            let payload_crc = FrameHeader::crc_of_payload(place, offset, payload);
+            let durable = Seq::new(header.first_seq.get() - 1);
+            let again = FrameHeader { offset, durable, payload_crc, ..frame.header };
+            bytes.clear();
+            bytes.resize(index(frame_bytes(payload.len() as u64, header.alignment)), 0);
+            put(&mut bytes, 0, &again.encode(place));
+            put(&mut bytes, FRAME_HEADER_BYTES, payload);
+            file.write_all_at(offset, &bytes)?;
+            offset += bytes.len() as u64;
+        }
+        fill_with_zeros(&*file, offset, file_bytes)?;
+        file.sync_data()?;
+        Ok((file, Cursor { ordinal: place.ordinal, offset, file_bytes }))
+    }
+
+    /// Gives the new segment its name: from here on it is the log.
+    fn commit(&self, ordinal: Ordinal) -> Result<(), OpenError> {
+        let path = self.log_dir.path().join(segment_name(ordinal));
+        self.log_dir
+            .rename(&opening_name(ordinal), &segment_name(ordinal))
+            .and_then(|()| self.log_dir.sync())
+            .map_err(while_opening("naming the new segment", path))
+    }
+
+    fn name_store(&self, store: &StoreFile) -> Result<(), OpenError> {
+        let path = self.data_dir.path().join(store_file::NAME);
+        store.write(self.data_dir).map_err(while_opening("writing STORE", path))
+    }
+
+    fn retiring(&self, error: LogError) -> OpenError {
+        let source = std::io::Error::new(error.kind(), error);
+        while_opening("retiring old segments", self.log_dir.path())(source)
+    }
+}

@@ -1,0 +1,153 @@
+//! The file `STORE`: which store this is, and which opening was the newest.
+//!
+//! It makes an emptied or rolled-back log tell itself from a new one. It is written after each opening's commit
+//! (temporary name, sync, rename, directory sync), so it may lag one opening behind and never runs ahead.
+
+use std::io;
+use std::sync::Arc;
+
+use super::bytes::{put, u32_at, u64_at};
+use super::error::{Damage, OpenError, while_opening};
+use super::place::{Epoch, Ordinal, StoreId};
+use super::segment::FORMAT;
+use super::verdict;
+use crate::io::Dir;
+
+pub(super) const NAME: &str = "STORE";
+pub(super) const UNFINISHED_NAME: &str = "STORE.tmp";
+
+const MAGIC_AT: usize = 0;
+const FORMAT_AT: usize = MAGIC_AT + 8;
+const CRC_AT: usize = FORMAT_AT + 4;
+const STORE_AT: usize = CRC_AT + 4;
+const EPOCH_AT: usize = STORE_AT + 16;
+const ORDINAL_AT: usize = EPOCH_AT + 8;
+const RESERVED_AT: usize = ORDINAL_AT + 8;
+const STORE_FILE_BYTES: usize = RESERVED_AT + 16;
+
+const MAGIC: [u8; 8] = *b"claimsto";
+
+const _: () = assert!(STORE_FILE_BYTES == 64);
+
+/// What `STORE` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StoreFile {
+    pub(crate) store: StoreId,
+    /// The newest opening that was completed,
+    pub(crate) epoch: Epoch,
+    /// and the segment that it wrote.
+    pub(crate) ordinal: Ordinal,
+}
+
+impl StoreFile {
+    fn encode(&self) -> [u8; STORE_FILE_BYTES] {
+        let mut bytes = [0; STORE_FILE_BYTES];
+        put(&mut bytes, MAGIC_AT, &MAGIC);
+        put(&mut bytes, FORMAT_AT, &FORMAT.to_le_bytes());
+        put(&mut bytes, STORE_AT, self.store.bytes());
+        put(&mut bytes, EPOCH_AT, &self.epoch.get().to_le_bytes());
+        put(&mut bytes, ORDINAL_AT, &self.ordinal.get().to_le_bytes());
+        let crc = Self::crc(&bytes);
+        put(&mut bytes, CRC_AT, &crc.to_le_bytes());
+        bytes
+    }
+
+    fn crc(bytes: &[u8]) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&bytes[..CRC_AT]);
+        hasher.update(&bytes[STORE_AT..]);
+        hasher.finalize()
+    }
+
+    /// Reads it; `None` if there is none.
+    pub(super) fn read(dir: &Arc<dyn Dir>) -> Result<Option<Self>, OpenError> {
+        let path = dir.path().join(NAME);
+        let file = match dir.open(NAME) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(while_opening("opening STORE", path)(e)),
+        };
+        let mut bytes = [0; STORE_FILE_BYTES + 1];
+        let count = file.read_at(0, &mut bytes).map_err(while_opening("reading STORE", path.clone()))?;
+        let bytes = &bytes[..STORE_FILE_BYTES];
+        // The magic, the format and the checksum stay where they are; a newer STORE may be longer.
+        let known_start = count > STORE_AT && bytes[..FORMAT_AT] == MAGIC;
+        if known_start && u32_at(bytes, FORMAT_AT) > FORMAT && count != STORE_FILE_BYTES {
+            return Err(OpenError::NewerFormat { path, found: u32_at(bytes, FORMAT_AT), known: FORMAT });
+        }
+        if !known_start || count != STORE_FILE_BYTES || u32_at(bytes, CRC_AT) != Self::crc(bytes) {
+            return Err(Damage::new(verdict::STORE_DAMAGED, path).at(0).into());
+        }
+        if u32_at(bytes, FORMAT_AT) > FORMAT {
+            return Err(OpenError::NewerFormat { path, found: u32_at(bytes, FORMAT_AT), known: FORMAT });
+        }
+        let mut store = [0; 16];
+        store.copy_from_slice(&bytes[STORE_AT..EPOCH_AT]);
+        Ok(Some(Self {
+            store: StoreId::new(store),
+            epoch: Epoch::new(u64_at(bytes, EPOCH_AT)),
+            ordinal: Ordinal::new(u64_at(bytes, ORDINAL_AT)),
+        }))
+    }
+
+    /// Writes it in place of what is there.
+    pub(super) fn write(&self, dir: &Arc<dyn Dir>) -> io::Result<()> {
+        let file = dir.create(UNFINISHED_NAME)?;
+        file.write_all_at(0, &self.encode())?;
+        file.sync_data()?;
+        dir.rename(UNFINISHED_NAME, NAME)?;
+        dir.sync()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store_file() -> StoreFile {
+        StoreFile {
+            store: StoreId::new(*b"0123456789abcdef"),
+            epoch: Epoch::new(3),
+            ordinal: Ordinal::new(7),
+        }
+    }
+
+    #[test]
+    fn golden_store_file() {
+        let hex: String = store_file().encode().iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            hex,
+            concat!(
+                "636c61696d73746f",
+                "00000000",
+                "73f44bc5",
+                "30313233343536373839616263646566",
+                "0300000000000000",
+                "0700000000000000",
+                "00000000000000000000000000000000"
+            )
+        );
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn it_is_read_back_and_every_flipped_bit_is_noticed() {
+        let disk = crate::io::sim::SimDisk::new(0);
+        let dir = disk.dir();
+        assert_eq!(StoreFile::read(&dir).unwrap(), None);
+        store_file().write(&dir).unwrap();
+        let next = StoreFile { epoch: Epoch::new(4), ..store_file() };
+        next.write(&dir).unwrap();
+        assert_eq!(StoreFile::read(&dir).unwrap(), Some(next));
+        for at in 0..STORE_FILE_BYTES as u64 {
+            disk.corrupt(NAME, at, 1).unwrap();
+            StoreFile::read(&dir).unwrap_err();
+            disk.corrupt(NAME, at, 1).unwrap();
+        }
+        for length in 0..STORE_FILE_BYTES {
+            disk.write_file(NAME, &next.encode()[..length]);
+            let Err(OpenError::Damage(damage)) = StoreFile::read(&dir) else { panic!("length {length}") };
+            assert_eq!(damage.case.label, "store-damaged");
+        }
+    }
+}
