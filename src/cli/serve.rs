@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use claimlog::engine::{Engine, OpenError, SyncMode};
+use claimlog::OpenError;
+use claimlog::engine::{Engine, SyncMode};
 
 use super::{complain, exit, say};
 use crate::command::RecoverySummary;
@@ -70,13 +71,16 @@ pub(crate) fn run(options: Options) -> u8 {
         Err(error) => return not_opened(&config, &error),
     };
     let took = started.elapsed();
-    say(format_args!("claimlog {} (speaks Redis {})", env!("CARGO_PKG_VERSION"), crate::command::REDIS_VERSION));
+    say(format_args!(
+        "claimlog {} (speaks Redis {})",
+        env!("CARGO_PKG_VERSION"),
+        crate::command::REDIS_VERSION
+    ));
     say(format_args!(
         "data in {}, appendfsync {}",
         std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone()).display(),
         sync_mode_name(config.sync_mode)
     ));
-    let report = format!("{report:?}");
     say(&report);
     say(format_args!("opened in {:.3} s", took.as_secs_f64()));
     let exposed = config.password.is_none() && config.bind.iter().any(|address| !address.is_loopback());
@@ -86,7 +90,7 @@ pub(crate) fn run(options: Options) -> u8 {
              delete everything. Set --requirepass, or bind to 127.0.0.1.",
         );
     }
-    let recovery = RecoverySummary { text: report, millis: took.as_millis() };
+    let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis() };
     match server::serve(engine, config, recovery, listening) {
         Ok(()) => {
             say("ended cleanly");
@@ -103,8 +107,8 @@ fn listening(addresses: &[SocketAddr]) {
 }
 
 fn not_opened(config: &Config, error: &OpenError) -> u8 {
-    complain(format_args!("the data in {} could not be opened: {error:?}", config.dir.display()));
-    if format!("{error:?}").starts_with("Locked") { exit::IN_USE } else { exit::NOT_OPENED }
+    complain(format_args!("the data in {} could not be opened: {error}", config.dir.display()));
+    if matches!(error, OpenError::InUse { .. }) { exit::IN_USE } else { exit::NOT_OPENED }
 }
 
 fn not_served(error: &ServeError) -> u8 {
@@ -114,7 +118,9 @@ fn not_served(error: &ServeError) -> u8 {
             exit::NOT_LISTENING
         }
         ServeError::Listen(address, error) => {
-            complain(format_args!("can't listen on {address}: {error}. Is another server running? See --port."));
+            complain(format_args!(
+                "can't listen on {address}: {error}. Is another server running? See --port."
+            ));
             exit::NOT_LISTENING
         }
         ServeError::Failed(why) => {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::CommandError;
-use claimlog::resp::parse_integer;
 use claimlog::EntryId;
+use claimlog::resp::parse_integer;
 
 pub(crate) const SYNTAX: CommandError = CommandError::text("ERR syntax error");
 pub(crate) const NOT_AN_INTEGER: CommandError =
@@ -86,8 +86,9 @@ pub(crate) fn id(word: &[u8], seq_missing: u64) -> Result<EntryId, CommandError>
     }
     let parsed = match word.iter().position(|byte| *byte == b'-') {
         None => number(word).map(|ms| EntryId::new(ms, seq_missing)),
-        Some(dash) => number(&word[..dash])
-            .and_then(|ms| number(&word[dash + 1..]).map(|seq| EntryId::new(ms, seq))),
+        Some(dash) => {
+            number(&word[..dash]).and_then(|ms| number(&word[dash + 1..]).map(|seq| EntryId::new(ms, seq)))
+        }
     };
     parsed.ok_or(BAD_ID)
 }
@@ -131,7 +132,8 @@ pub(crate) fn range_end(word: &[u8]) -> Result<EntryId, CommandError> {
 
 /// A timeout in milliseconds: `None` for 0, which means forever.
 pub(crate) fn timeout_ms(word: &[u8]) -> Result<Option<Duration>, CommandError> {
-    let ms = parse_integer(word).ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
+    let ms =
+        parse_integer(word).ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
     let ms = u64::try_from(ms).map_err(|_| CommandError::text("ERR timeout is negative"))?;
     Ok((ms > 0).then(|| Duration::from_millis(ms)))
 }

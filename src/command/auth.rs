@@ -6,7 +6,14 @@ use super::{Call, CommandError, Outcome};
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "auth",
     arity: Arity::at_least(2),
-    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy]),
+    flags: Flags::of(&[
+        Flag::Noscript,
+        Flag::Loading,
+        Flag::Stale,
+        Flag::Fast,
+        Flag::NoAuth,
+        Flag::AllowBusy,
+    ]),
     categories: &[Category::Connection],
     summary: "Authenticate to the server",
     since: "1.0.0",
@@ -17,7 +24,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 pub(crate) const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
@@ -41,7 +47,11 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 /// Lets the client in, or not. There is one user, `default`; without a password anything goes.
-pub(crate) fn authenticate(call: &mut Call<'_, '_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+pub(crate) fn authenticate(
+    call: &mut Call<'_, '_>,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), CommandError> {
     let config = call.context.config.borrow();
     let right = config.password.as_ref().is_none_or(|wanted| same(wanted.as_bytes(), password));
     if user != b"default" || !right {

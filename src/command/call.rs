@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use claimlog::Error;
 use claimlog::Seq;
-use claimlog::engine::{Engine, Error, Settings, Stats, Transaction};
+use claimlog::engine::{Engine, Settings, Stats, Transaction};
 use claimlog::op::{DbIndex, Key, Op, Refusal, XInfoConsumers};
 
 use super::session::Queued;

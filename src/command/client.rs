@@ -18,7 +18,9 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "2.4.0",
     group: "connection",
     complexity: "Depends on subcommand.",
-    subcommands: &[&GETNAME, &HELP, &ID, &INFO, &KILL, &LIST, &NO_EVICT, &NO_TOUCH, &SETINFO, &SETNAME, &UNBLOCK],
+    subcommands: &[
+        &GETNAME, &HELP, &ID, &INFO, &KILL, &LIST, &NO_EVICT, &NO_TOUCH, &SETINFO, &SETNAME, &UNBLOCK,
+    ],
     help: LINES,
     ..CommandSpec::DEFAULT
 };
@@ -85,8 +87,46 @@ static KILL: CommandSpec = CommandSpec {
     since: "2.4.0",
     group: "connection",
     complexity: "O(N) where N is the number of client connections",
-    history: &[("2.8.12", "Added new filter format."), ("2.8.12", "`ID` option."), ("3.2.0", "Added `master` type in for `TYPE` option."), ("5.0.0", "Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility."), ("6.2.0", "`LADDR` option.")],
-    args: &[Arg::one_of("filter", &[Arg::string("ip:port").deprecated_since("2.8.12"), Arg::one_of("new-format", &[Arg::integer("client-id").after("ID").since("2.8.12").optional(), Arg::one_of("normal_master_slave_pubsub", &[Arg::word("normal", "NORMAL"), Arg::word("master", "MASTER").since("3.2.0"), Arg::word("slave", "SLAVE"), Arg::word("replica", "REPLICA").since("5.0.0"), Arg::word("pubsub", "PUBSUB")]).after("TYPE").since("2.8.12").optional(), Arg::string("username").after("USER").optional(), Arg::string("ip:port").after("ADDR").optional(), Arg::string("ip:port").after("LADDR").since("6.2.0").optional(), Arg::string("yes/no").after("SKIPME").optional()]).many()])],
+    history: &[
+        ("2.8.12", "Added new filter format."),
+        ("2.8.12", "`ID` option."),
+        ("3.2.0", "Added `master` type in for `TYPE` option."),
+        (
+            "5.0.0",
+            "Replaced `slave` `TYPE` with `replica`. `slave` still supported for backward compatibility.",
+        ),
+        ("6.2.0", "`LADDR` option."),
+    ],
+    args: &[Arg::one_of(
+        "filter",
+        &[
+            Arg::string("ip:port").deprecated_since("2.8.12"),
+            Arg::one_of(
+                "new-format",
+                &[
+                    Arg::integer("client-id").after("ID").since("2.8.12").optional(),
+                    Arg::one_of(
+                        "normal_master_slave_pubsub",
+                        &[
+                            Arg::word("normal", "NORMAL"),
+                            Arg::word("master", "MASTER").since("3.2.0"),
+                            Arg::word("slave", "SLAVE"),
+                            Arg::word("replica", "REPLICA").since("5.0.0"),
+                            Arg::word("pubsub", "PUBSUB"),
+                        ],
+                    )
+                    .after("TYPE")
+                    .since("2.8.12")
+                    .optional(),
+                    Arg::string("username").after("USER").optional(),
+                    Arg::string("ip:port").after("ADDR").optional(),
+                    Arg::string("ip:port").after("LADDR").since("6.2.0").optional(),
+                    Arg::string("yes/no").after("SKIPME").optional(),
+                ],
+            )
+            .many(),
+        ],
+    )],
     run: kill,
     ..CommandSpec::DEFAULT
 };
@@ -101,8 +141,29 @@ static LIST: CommandSpec = CommandSpec {
     since: "2.4.0",
     group: "connection",
     complexity: "O(N) where N is the number of client connections",
-    history: &[("2.8.12", "Added unique client `id` field."), ("5.0.0", "Added optional `TYPE` filter."), ("6.0.0", "Added `user` field."), ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."), ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."), ("7.0.3", "Added `ssub` field.")],
-    args: &[Arg::one_of("normal_master_replica_pubsub", &[Arg::word("normal", "NORMAL"), Arg::word("master", "MASTER"), Arg::word("replica", "REPLICA"), Arg::word("pubsub", "PUBSUB")]).after("TYPE").since("5.0.0").optional(), Arg::block("id", &[Arg::integer("client-id").many()]).after("ID").since("6.2.0").optional()],
+    history: &[
+        ("2.8.12", "Added unique client `id` field."),
+        ("5.0.0", "Added optional `TYPE` filter."),
+        ("6.0.0", "Added `user` field."),
+        ("6.2.0", "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter."),
+        ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."),
+        ("7.0.3", "Added `ssub` field."),
+    ],
+    args: &[
+        Arg::one_of(
+            "normal_master_replica_pubsub",
+            &[
+                Arg::word("normal", "NORMAL"),
+                Arg::word("master", "MASTER"),
+                Arg::word("replica", "REPLICA"),
+                Arg::word("pubsub", "PUBSUB"),
+            ],
+        )
+        .after("TYPE")
+        .since("5.0.0")
+        .optional(),
+        Arg::block("id", &[Arg::integer("client-id").many()]).after("ID").since("6.2.0").optional(),
+    ],
     run: list,
     ..CommandSpec::DEFAULT
 };
@@ -144,11 +205,14 @@ static UNBLOCK: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "connection",
     complexity: "O(log N) where N is the number of client connections",
-    args: &[Arg::integer("client-id"), Arg::one_of("timeout_error", &[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")]).optional()],
+    args: &[
+        Arg::integer("client-id"),
+        Arg::one_of("timeout_error", &[Arg::word("timeout", "TIMEOUT"), Arg::word("error", "ERROR")])
+            .optional(),
+    ],
     run: unblock,
     ..CommandSpec::DEFAULT
 };
-
 
 static NO_TOUCH: CommandSpec = CommandSpec {
     name: "client|no-touch",
@@ -241,7 +305,11 @@ fn id(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 
 fn get_name(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let name = call.session.client.name.borrow();
-    if name.is_empty() { call.reply.null() } else { call.reply.bulk(&name) }
+    if name.is_empty() {
+        call.reply.null()
+    } else {
+        call.reply.bulk(&name)
+    }
     Ok(Outcome::Done)
 }
 
@@ -350,8 +418,7 @@ impl Victims {
             let value = words.value()?;
             if is(option, "ID") {
                 let id = client_id(value);
-                victims.id =
-                    Some(id.ok_or(CommandError::text("ERR client-id should be greater than 0"))?);
+                victims.id = Some(id.ok_or(CommandError::text("ERR client-id should be greater than 0"))?);
             } else if is(option, "TYPE") {
                 victims.kind = Some(client_kind(value)?);
             } else if is(option, "ADDR") {

@@ -121,11 +121,19 @@ static LIST: CommandSpec = CommandSpec {
     since: "7.0.0",
     group: "server",
     complexity: "O(N) where N is the total number of Redis commands",
-    args: &[Arg::one_of("filterby", &[Arg::string("module-name").after("MODULE"), Arg::string("category").after("ACLCAT"), Arg::pattern("pattern").after("PATTERN")]).after("FILTERBY").optional()],
+    args: &[Arg::one_of(
+        "filterby",
+        &[
+            Arg::string("module-name").after("MODULE"),
+            Arg::string("category").after("ACLCAT"),
+            Arg::pattern("pattern").after("PATTERN"),
+        ],
+    )
+    .after("FILTERBY")
+    .optional()],
     run: list,
     ..CommandSpec::DEFAULT
 };
-
 
 const LINES: &[&str] = &[
     "(no subcommand)",

@@ -86,7 +86,6 @@ static SET: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 const LINES: &[&str] = &[
     "GET <pattern>",
     "    Return parameters matching the glob-like <pattern> and their values.",
@@ -120,7 +119,11 @@ enum Set {
 
 /// All settings, sorted by name.
 static ROWS: &[Row] = &[
-    Row { name: "appendfsync", get: |_, engine| sync_mode_name(engine.sync_mode).into(), set: Set::Text(set_appendfsync) },
+    Row {
+        name: "appendfsync",
+        get: |_, engine| sync_mode_name(engine.sync_mode).into(),
+        set: Set::Text(set_appendfsync),
+    },
     Row { name: "appendonly", get: |_, _| "yes".into(), set: Set::Fixed },
     Row { name: "bind", get: |config, _| addresses(config), set: Set::Never },
     Row { name: "client-query-buffer-limit", get: |_, _| "1073741824".into(), set: Set::Fixed },
@@ -129,7 +132,9 @@ static ROWS: &[Row] = &[
     Row {
         name: "maxclients",
         get: |config, _| config.clients_max.to_string(),
-        set: Set::Number(1, 4_294_967_295, |config, _, value| config.clients_max = u32::try_from(value).unwrap_or(u32::MAX)),
+        set: Set::Number(1, 4_294_967_295, |config, _, value| {
+            config.clients_max = u32::try_from(value).unwrap_or(u32::MAX)
+        }),
     },
     Row { name: "maxmemory", get: |_, _| "0".into(), set: Set::Fixed },
     Row { name: "maxmemory-policy", get: |_, _| "noeviction".into(), set: Set::Fixed },
@@ -228,7 +233,8 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     for pair in words.chunks_exact(2) {
         if row(&pair[0]).is_none() {
             return Err(CommandError::owned(
-                [b"ERR Unknown option or number of arguments for CONFIG SET - '", &pair[0][..], b"'"].concat(),
+                [b"ERR Unknown option or number of arguments for CONFIG SET - '", &pair[0][..], b"'"]
+                    .concat(),
             ));
         }
     }
@@ -265,7 +271,8 @@ fn change(row: &Row, config: &mut Config, settings: &mut Settings, value: &str) 
         Set::Fixed if value.eq_ignore_ascii_case(&(row.get)(config, settings)) => Ok(()),
         Set::Fixed => Err("this can't be changed here".into()),
         Set::Number(least, most, put) => {
-            let number = parse_integer(value.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
+            let number =
+                parse_integer(value.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
             match u64::try_from(number) {
                 Ok(number) if (least..=most).contains(&(number as i64)) => put(config, settings, number),
                 _ => return Err(format!("argument must be between {least} and {most} inclusive")),

@@ -40,7 +40,14 @@ pub(crate) static SPEC_ECHO: CommandSpec = CommandSpec {
 pub(crate) static SPEC_QUIT: CommandSpec = CommandSpec {
     name: "quit",
     arity: Arity::at_least(1),
-    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy]),
+    flags: Flags::of(&[
+        Flag::Noscript,
+        Flag::Loading,
+        Flag::Stale,
+        Flag::Fast,
+        Flag::NoAuth,
+        Flag::AllowBusy,
+    ]),
     categories: &[Category::Connection],
     summary: "Close the connection",
     since: "1.0.0",
@@ -53,7 +60,14 @@ pub(crate) static SPEC_QUIT: CommandSpec = CommandSpec {
 pub(crate) static SPEC_RESET: CommandSpec = CommandSpec {
     name: "reset",
     arity: Arity::exactly(1),
-    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy]),
+    flags: Flags::of(&[
+        Flag::Noscript,
+        Flag::Loading,
+        Flag::Stale,
+        Flag::Fast,
+        Flag::NoAuth,
+        Flag::AllowBusy,
+    ]),
     categories: &[Category::Connection],
     summary: "Reset the connection",
     since: "6.2.0",
@@ -76,7 +90,6 @@ pub(crate) static SPEC_SELECT: CommandSpec = CommandSpec {
     run: select,
     ..CommandSpec::DEFAULT
 };
-
 
 fn ping(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     match call.words {

@@ -19,7 +19,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 /// The longest DEBUG SLEEP.
 const SLEEP_SECS_MAX: f64 = 3600.0;
 

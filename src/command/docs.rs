@@ -67,8 +67,11 @@ fn arg(reply: &mut Encoder<'_>, arg: &Arg) {
         _ => None,
     };
     let texts = [("token", arg.token), ("since", arg.since), ("deprecated_since", arg.deprecated_since)];
-    let flags: Vec<&str> =
-        [(arg.optional, "optional"), (arg.many, "multiple")].iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
+    let flags: Vec<&str> = [(arg.optional, "optional"), (arg.many, "multiple")]
+        .iter()
+        .filter(|flag| flag.0)
+        .map(|flag| flag.1)
+        .collect();
     let pairs = 2
         + usize::from(is_key)
         + texts.iter().filter(|(_, text)| text.is_some()).count()
@@ -139,7 +142,12 @@ mod tests {
     use super::*;
 
     fn row(text: &mut String, spec: &CommandSpec) {
-        text.push_str(&format!("- `{}` - {} *(since {})*\n", syntax(spec), spec.summary.trim_end_matches('.'), spec.since));
+        text.push_str(&format!(
+            "- `{}` - {} *(since {})*\n",
+            syntax(spec),
+            spec.summary.trim_end_matches('.'),
+            spec.since
+        ));
     }
 
     fn generated() -> String {

@@ -16,8 +16,15 @@ pub(crate) static SPEC_FLUSHDB: CommandSpec = CommandSpec {
     since: "1.0.0",
     group: "server",
     complexity: "O(N) where N is the number of keys in the selected database",
-    history: &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")],
-    args: &[Arg::one_of("async", &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")]).optional()],
+    history: &[
+        ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+        ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+    ],
+    args: &[Arg::one_of(
+        "async",
+        &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
     run: flushdb,
     ..CommandSpec::DEFAULT
 };
@@ -32,12 +39,18 @@ pub(crate) static SPEC_FLUSHALL: CommandSpec = CommandSpec {
     since: "1.0.0",
     group: "server",
     complexity: "O(N) where N is the total number of keys in all databases",
-    history: &[("4.0.0", "Added the `ASYNC` flushing mode modifier."), ("6.2.0", "Added the `SYNC` flushing mode modifier.")],
-    args: &[Arg::one_of("async", &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")]).optional()],
+    history: &[
+        ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+        ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+    ],
+    args: &[Arg::one_of(
+        "async",
+        &[Arg::word("async", "ASYNC").since("4.0.0"), Arg::word("sync", "SYNC").since("6.2.0")],
+    )
+    .optional()],
     run: flushall,
     ..CommandSpec::DEFAULT
 };
-
 
 fn flushdb(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let db = call.db();

@@ -12,18 +12,37 @@ use claimlog::resp::{Protocol, parse_integer};
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "hello",
     arity: Arity::at_least(1),
-    flags: Flags::of(&[Flag::Noscript, Flag::Loading, Flag::Stale, Flag::Fast, Flag::NoAuth, Flag::AllowBusy]),
+    flags: Flags::of(&[
+        Flag::Noscript,
+        Flag::Loading,
+        Flag::Stale,
+        Flag::Fast,
+        Flag::NoAuth,
+        Flag::AllowBusy,
+    ]),
     categories: &[Category::Connection],
     summary: "Handshake with Redis",
     since: "6.0.0",
     group: "connection",
     complexity: "O(1)",
-    history: &[("6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context.")],
-    args: &[Arg::block("arguments", &[Arg::integer("protover"), Arg::block("username_password", &[Arg::string("username"), Arg::string("password")]).after("AUTH").optional(), Arg::string("clientname").after("SETNAME").optional()]).optional()],
+    history: &[(
+        "6.2.0",
+        "`protover` made optional; when called without arguments the command reports the current connection's context.",
+    )],
+    args: &[Arg::block(
+        "arguments",
+        &[
+            Arg::integer("protover"),
+            Arg::block("username_password", &[Arg::string("username"), Arg::string("password")])
+                .after("AUTH")
+                .optional(),
+            Arg::string("clientname").after("SETNAME").optional(),
+        ],
+    )
+    .optional()],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let all = call.words;

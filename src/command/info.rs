@@ -20,7 +20,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let outside = call.outside();
     let wanted: Vec<String> =

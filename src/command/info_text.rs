@@ -75,7 +75,8 @@ fn clients(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "connected_clients", clients.len());
     line(out, "cluster_connections", 0);
     line(out, "maxclients", context.config.borrow().clients_max);
-    let largest = |bytes: fn(&super::Client) -> usize| clients.values().map(|client| bytes(client)).max().unwrap_or(0);
+    let largest =
+        |bytes: fn(&super::Client) -> usize| clients.values().map(|client| bytes(client)).max().unwrap_or(0);
     line(out, "client_recent_max_input_buffer", largest(|client| client.received_bytes.get()));
     line(out, "client_recent_max_output_buffer", largest(|client| client.unsent_bytes.get()));
     line(out, "blocked_clients", outside.stats.waiters);
@@ -104,7 +105,9 @@ fn human(bytes: u64) -> String {
 
 fn memory(out: &mut String, _: &Context, _: &Outside) {
     let (now, most) = resident_bytes();
-    for (name, bytes) in [("used_memory", now), ("used_memory_rss", now), ("used_memory_peak", most), ("maxmemory", 0)] {
+    for (name, bytes) in
+        [("used_memory", now), ("used_memory_rss", now), ("used_memory_peak", most), ("maxmemory", 0)]
+    {
         line(out, name, bytes);
         line(out, &format!("{name}_human"), human(bytes));
     }

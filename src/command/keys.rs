@@ -96,7 +96,12 @@ pub(crate) static SPEC_SCAN: CommandSpec = CommandSpec {
     group: "generic",
     complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection.",
     history: &[("6.0.0", "Added the `TYPE` subcommand.")],
-    args: &[Arg::integer("cursor"), Arg::pattern("pattern").after("MATCH").optional(), Arg::integer("count").after("COUNT").optional(), Arg::string("type").after("TYPE").since("6.0.0").optional()],
+    args: &[
+        Arg::integer("cursor"),
+        Arg::pattern("pattern").after("MATCH").optional(),
+        Arg::integer("count").after("COUNT").optional(),
+        Arg::string("type").after("TYPE").since("6.0.0").optional(),
+    ],
     run: scan,
     ..CommandSpec::DEFAULT
 };
@@ -114,7 +119,6 @@ pub(crate) static SPEC_DBSIZE: CommandSpec = CommandSpec {
     run: dbsize,
     ..CommandSpec::DEFAULT
 };
-
 
 /// How many keys SCAN looks at unless told otherwise.
 const SCAN_COUNT_DEFAULT: i64 = 10;

@@ -49,7 +49,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use claimlog::engine::{Error, Waiting};
+use claimlog::Error;
+use claimlog::engine::Waiting;
 use claimlog::op::{Refusal, StreamRead};
 
 use claimlog::resp::Encoder;
@@ -106,7 +107,7 @@ impl From<Error> for CommandError {
         match error {
             Error::Refused(refusal) => refusal.into(),
             Error::Failed(why) => Self::Fatal(why),
-            Error::Closed => Self::Fatal("the engine is closed".into()),
+            other => Self::Fatal(other.to_string().into()),
         }
     }
 }

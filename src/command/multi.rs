@@ -1,5 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH: several commands as one.
 
+use claimlog::engine::Watch;
 use claimlog::op::Key;
 
 use super::call::{Door, Outside, run};
@@ -74,7 +75,6 @@ pub(crate) static SPEC_UNWATCH: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 impl CommandSpec {
     /// Whether it runs at once after MULTI, where others are queued.
     pub(crate) fn runs_inside_multi(&self) -> bool {
@@ -126,12 +126,10 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     }
     let engine = &call.context.engine;
     let before = Outside::of(engine);
-    // One thread decides everything, so nothing comes between this look and the transaction.
-    let dirty = watch.is_some_and(|watch| watch.dirty());
     let start = call.reply.position();
     let (session, context, reply) = (&mut *call.session, call.context, &mut call.reply);
     let ticket = engine.transaction(|transaction| {
-        if dirty {
+        if watch.as_ref().is_some_and(Watch::dirty) {
             reply.null_array();
             return Ok(());
         }

@@ -117,9 +117,12 @@ impl Client {
     /// Its line in CLIENT LIST.
     pub(crate) fn line(&self, now: Instant) -> String {
         let mut flags = String::new();
-        for (is_so, letter) in
-            [(self.queued.get() >= 0, 'x'), (self.blocked.get(), 'b'), (self.no_evict.get(), 'e'), (self.no_touch.get(), 'T')]
-        {
+        for (is_so, letter) in [
+            (self.queued.get() >= 0, 'x'),
+            (self.blocked.get(), 'b'),
+            (self.no_evict.get(), 'e'),
+            (self.no_touch.get(), 'T'),
+        ] {
             if is_so {
                 flags.push(letter);
             }

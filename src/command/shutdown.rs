@@ -7,17 +7,28 @@ use super::{Call, CommandError, Outcome};
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "shutdown",
     arity: Arity::at_least(1),
-    flags: Flags::of(&[Flag::Admin, Flag::Noscript, Flag::Loading, Flag::Stale, Flag::NoMulti, Flag::AllowBusy]),
+    flags: Flags::of(&[
+        Flag::Admin,
+        Flag::Noscript,
+        Flag::Loading,
+        Flag::Stale,
+        Flag::NoMulti,
+        Flag::AllowBusy,
+    ]),
     summary: "Synchronously save the dataset to disk and then shut down the server",
     since: "1.0.0",
     group: "server",
     complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
     history: &[("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers.")],
-    args: &[Arg::one_of("nosave_save", &[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")]).optional(), Arg::word("now", "NOW").since("7.0.0").optional(), Arg::word("force", "FORCE").since("7.0.0").optional(), Arg::word("abort", "ABORT").since("7.0.0").optional()],
+    args: &[
+        Arg::one_of("nosave_save", &[Arg::word("nosave", "NOSAVE"), Arg::word("save", "SAVE")]).optional(),
+        Arg::word("now", "NOW").since("7.0.0").optional(),
+        Arg::word("force", "FORCE").since("7.0.0").optional(),
+        Arg::word("abort", "ABORT").since("7.0.0").optional(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 /// The log has everything, so SAVE and NOSAVE come to the same, and there is nothing that NOW or FORCE could
 /// hurry along: a clean end is all there is.

@@ -124,7 +124,8 @@ pub(crate) fn lookup(words: &[Bytes]) -> Result<Found, CommandError> {
         return Ok(Found { spec, slot });
     }
     let wanted = &words[1];
-    let found = spec.subcommands.iter().position(|sub| wanted.eq_ignore_ascii_case(sub.last_name().as_bytes()));
+    let found =
+        spec.subcommands.iter().position(|sub| wanted.eq_ignore_ascii_case(sub.last_name().as_bytes()));
     match found {
         Some(index) => Ok(Found { spec: spec.subcommands[index], slot: slot + 1 + index }),
         None => {

@@ -17,7 +17,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let now = unix_time();
     call.reply.array(2);

@@ -22,7 +22,6 @@ pub(crate) static SPEC_WAIT: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 pub(crate) static SPEC_WAITAOF: CommandSpec = CommandSpec {
     name: "waitaof",
     arity: Arity::exactly(4),

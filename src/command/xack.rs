@@ -22,7 +22,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (key, group) = (call.key(1), call.word(2).clone());
     let acknowledged = match ids(&call.words[3..]) {

@@ -15,18 +15,41 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     arity: Arity::at_least(5),
     flags: Flags::of(&[Flag::Write, Flag::DenyOom, Flag::Fast]),
     categories: &[Category::Stream],
-    keys: &[KeySpec::index(1, 0, 1).flags(&["RW", "update"]).notes("UPDATE instead of INSERT because of the optional trimming feature")],
+    keys: &[KeySpec::index(1, 0, 1)
+        .flags(&["RW", "update"])
+        .notes("UPDATE instead of INSERT because of the optional trimming feature")],
     tips: &["nondeterministic_output"],
     summary: "Appends a new entry to a stream",
     since: "5.0.0",
     group: "stream",
     complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of entries evicted.",
-    history: &[("6.2.0", "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."), ("7.0.0", "Added support for the `<ms>-*` explicit ID form.")],
-    args: &[Arg::key("key"), Arg::word("nomkstream", "NOMKSTREAM").since("6.2.0").optional(), Arg::block("trim", &[Arg::one_of("strategy", &[Arg::word("maxlen", "MAXLEN"), Arg::word("minid", "MINID").since("6.2.0")]), Arg::one_of("operator", &[Arg::word("equal", "="), Arg::word("approximately", "~")]).optional(), Arg::string("threshold"), Arg::integer("count").after("LIMIT").since("6.2.0").optional()]).optional(), Arg::one_of("id_or_auto", &[Arg::word("auto_id", "*"), Arg::string("id")]), Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).many()],
+    history: &[
+        ("6.2.0", "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."),
+        ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+    ],
+    args: &[
+        Arg::key("key"),
+        Arg::word("nomkstream", "NOMKSTREAM").since("6.2.0").optional(),
+        Arg::block(
+            "trim",
+            &[
+                Arg::one_of(
+                    "strategy",
+                    &[Arg::word("maxlen", "MAXLEN"), Arg::word("minid", "MINID").since("6.2.0")],
+                ),
+                Arg::one_of("operator", &[Arg::word("equal", "="), Arg::word("approximately", "~")])
+                    .optional(),
+                Arg::string("threshold"),
+                Arg::integer("count").after("LIMIT").since("6.2.0").optional(),
+            ],
+        )
+        .optional(),
+        Arg::one_of("id_or_auto", &[Arg::word("auto_id", "*"), Arg::string("id")]),
+        Arg::block("field_value", &[Arg::string("field"), Arg::string("value")]).many(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut words = Words::new(&call.words[2..]);

@@ -18,12 +18,22 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "6.2.0",
     group: "stream",
     complexity: "O(1) if COUNT is small.",
-    history: &[("7.0.0", "Added an element to the reply array, containing deleted entries the command cleared from the PEL")],
-    args: &[Arg::key("key"), Arg::string("group"), Arg::string("consumer"), Arg::string("min-idle-time"), Arg::string("start"), Arg::integer("count").after("COUNT").optional(), Arg::word("justid", "JUSTID").optional()],
+    history: &[(
+        "7.0.0",
+        "Added an element to the reply array, containing deleted entries the command cleared from the PEL",
+    )],
+    args: &[
+        Arg::key("key"),
+        Arg::string("group"),
+        Arg::string("consumer"),
+        Arg::string("min-idle-time"),
+        Arg::string("start"),
+        Arg::integer("count").after("COUNT").optional(),
+        Arg::word("justid", "JUSTID").optional(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 /// How many entries are claimed unless told otherwise.
 const COUNT_DEFAULT: u64 = 100;

@@ -19,11 +19,22 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "O(log N) with N being the number of messages in the PEL of the consumer group.",
-    args: &[Arg::key("key"), Arg::string("group"), Arg::string("consumer"), Arg::string("min-idle-time"), Arg::string("id").many(), Arg::integer("ms").after("IDLE").optional(), Arg::unix_time("unix-time-milliseconds").after("TIME").optional(), Arg::integer("count").after("RETRYCOUNT").optional(), Arg::word("force", "FORCE").optional(), Arg::word("justid", "JUSTID").optional(), Arg::string("id").after("LASTID").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("group"),
+        Arg::string("consumer"),
+        Arg::string("min-idle-time"),
+        Arg::string("id").many(),
+        Arg::integer("ms").after("IDLE").optional(),
+        Arg::unix_time("unix-time-milliseconds").after("TIME").optional(),
+        Arg::integer("count").after("RETRYCOUNT").optional(),
+        Arg::word("force", "FORCE").optional(),
+        Arg::word("justid", "JUSTID").optional(),
+        Arg::string("id").after("LASTID").optional(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (key, group) = (call.key(1), call.word(2).clone());

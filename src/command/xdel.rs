@@ -21,7 +21,6 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let key = call.key(1);
     let removed = match ids(&call.words[2..]) {

@@ -32,7 +32,13 @@ static CREATE: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(1)",
     history: &[("7.0.0", "Added the `entries_read` named argument.")],
-    args: &[Arg::key("key"), Arg::string("groupname"), Arg::one_of("id", &[Arg::string("id"), Arg::word("new_id", "$")]), Arg::word("mkstream", "MKSTREAM").optional(), Arg::integer("entries_read").after("ENTRIESREAD").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("groupname"),
+        Arg::one_of("id", &[Arg::string("id"), Arg::word("new_id", "$")]),
+        Arg::word("mkstream", "MKSTREAM").optional(),
+        Arg::integer("entries_read").after("ENTRIESREAD").optional(),
+    ],
     run: create,
     ..CommandSpec::DEFAULT
 };
@@ -93,7 +99,12 @@ static SETID: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(1)",
     history: &[("7.0.0", "Added the optional `entries_read` argument.")],
-    args: &[Arg::key("key"), Arg::string("groupname"), Arg::one_of("id", &[Arg::string("id"), Arg::word("new_id", "$")]), Arg::integer("entries_read").after("ENTRIESREAD").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("groupname"),
+        Arg::one_of("id", &[Arg::string("id"), Arg::word("new_id", "$")]),
+        Arg::integer("entries_read").after("ENTRIESREAD").optional(),
+    ],
     run: set_id,
     ..CommandSpec::DEFAULT
 };
@@ -110,7 +121,6 @@ static HELP: CommandSpec = CommandSpec {
     run: |call| super::reply::help(call, &SPEC),
     ..CommandSpec::DEFAULT
 };
-
 
 const LINES: &[&str] = &[
     "CREATE <key> <groupname> <id|$> [option]",

@@ -32,8 +32,17 @@ static STREAM: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "O(1)",
-    history: &[("6.0.0", "Added the `FULL` modifier."), ("7.0.0", "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields")],
-    args: &[Arg::key("key"), Arg::block("full", &[Arg::integer("count").after("COUNT").optional()]).after("FULL").optional()],
+    history: &[
+        ("6.0.0", "Added the `FULL` modifier."),
+        (
+            "7.0.0",
+            "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
+        ),
+    ],
+    args: &[
+        Arg::key("key"),
+        Arg::block("full", &[Arg::integer("count").after("COUNT").optional()]).after("FULL").optional(),
+    ],
     run: stream,
     ..CommandSpec::DEFAULT
 };
@@ -82,7 +91,6 @@ static HELP: CommandSpec = CommandSpec {
     run: |call| super::reply::help(call, &SPEC),
     ..CommandSpec::DEFAULT
 };
-
 
 const LINES: &[&str] = &[
     "CONSUMERS <key> <groupname>",

@@ -18,11 +18,24 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(N) with N being the number of elements returned, so asking for a small fixed number of entries per call is O(1). O(M), where M is the total number of entries scanned when used with the IDLE filter. When the command returns just the summary and the list of consumers is small, it runs in O(1) time; otherwise, an additional O(N) time for iterating every consumer.",
     history: &[("6.2.0", "Added the `IDLE` option and exclusive range intervals.")],
-    args: &[Arg::key("key"), Arg::string("group"), Arg::block("filters", &[Arg::integer("min-idle-time").after("IDLE").since("6.2.0").optional(), Arg::string("start"), Arg::string("end"), Arg::integer("count"), Arg::string("consumer").optional()]).optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("group"),
+        Arg::block(
+            "filters",
+            &[
+                Arg::integer("min-idle-time").after("IDLE").since("6.2.0").optional(),
+                Arg::string("start"),
+                Arg::string("end"),
+                Arg::integer("count"),
+                Arg::string("consumer").optional(),
+            ],
+        )
+        .optional(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     match call.words.len() {

@@ -17,7 +17,12 @@ pub(crate) static SPEC_XRANGE: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(N) with N being the number of elements being returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
     history: &[("6.2.0", "Added exclusive ranges.")],
-    args: &[Arg::key("key"), Arg::string("start"), Arg::string("end"), Arg::integer("count").after("COUNT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("start"),
+        Arg::string("end"),
+        Arg::integer("count").after("COUNT").optional(),
+    ],
     run: forward,
     ..CommandSpec::DEFAULT
 };
@@ -33,11 +38,15 @@ pub(crate) static SPEC_XREVRANGE: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
     history: &[("6.2.0", "Added exclusive ranges.")],
-    args: &[Arg::key("key"), Arg::string("end"), Arg::string("start"), Arg::integer("count").after("COUNT").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("end"),
+        Arg::string("start"),
+        Arg::integer("count").after("COUNT").optional(),
+    ],
     run: backward,
     ..CommandSpec::DEFAULT
 };
-
 
 fn forward(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     range(call, false)

@@ -21,12 +21,15 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
-    args: &[Arg::integer("count").after("COUNT").optional(), Arg::integer("milliseconds").after("BLOCK").optional(), Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS")],
+    args: &[
+        Arg::integer("count").after("COUNT").optional(),
+        Arg::integer("milliseconds").after("BLOCK").optional(),
+        Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS"),
+    ],
     find_keys: Some(find_keys),
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 /// The options before the keys, of XREAD and XREADGROUP alike.
 #[derive(Debug)]

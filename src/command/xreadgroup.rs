@@ -19,12 +19,17 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "For each stream mentioned: O(M) with M being the number of elements returned. If M is constant (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) time in order to serve the N clients blocked on the stream getting new data.",
-    args: &[Arg::block("group_consumer", &[Arg::string("group"), Arg::string("consumer")]).after("GROUP"), Arg::integer("count").after("COUNT").optional(), Arg::integer("milliseconds").after("BLOCK").optional(), Arg::word("noack", "NOACK").optional(), Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS")],
+    args: &[
+        Arg::block("group_consumer", &[Arg::string("group"), Arg::string("consumer")]).after("GROUP"),
+        Arg::integer("count").after("COUNT").optional(),
+        Arg::integer("milliseconds").after("BLOCK").optional(),
+        Arg::word("noack", "NOACK").optional(),
+        Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS"),
+    ],
     find_keys: Some(find_keys),
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let options = options(call.words, true)?;

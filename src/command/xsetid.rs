@@ -17,11 +17,15 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(1)",
     history: &[("7.0.0", "Added the `entries_added` and `max_deleted_entry_id` arguments.")],
-    args: &[Arg::key("key"), Arg::string("last-id"), Arg::integer("entries_added").after("ENTRIESADDED").since("7.0.0").optional(), Arg::string("max_deleted_entry_id").after("MAXDELETEDID").since("7.0.0").optional()],
+    args: &[
+        Arg::key("key"),
+        Arg::string("last-id"),
+        Arg::integer("entries_added").after("ENTRIESADDED").since("7.0.0").optional(),
+        Arg::string("max_deleted_entry_id").after("MAXDELETEDID").since("7.0.0").optional(),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let last_id = id(call.word(2), 0)?;
@@ -31,7 +35,8 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     while let Some(option) = words.next() {
         if is(option, "ENTRIESADDED") {
             let added = u64::try_from(integer(words.value()?)?);
-            entries_added = Some(added.map_err(|_| CommandError::text("ERR entries_added must be positive"))?);
+            entries_added =
+                Some(added.map_err(|_| CommandError::text("ERR entries_added must be positive"))?);
         } else if is(option, "MAXDELETEDID") {
             let max_deleted = id(words.value()?, 0)?;
             if last_id < max_deleted {

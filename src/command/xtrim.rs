@@ -18,11 +18,25 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     group: "stream",
     complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
     history: &[("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option.")],
-    args: &[Arg::key("key"), Arg::block("trim", &[Arg::one_of("strategy", &[Arg::word("maxlen", "MAXLEN"), Arg::word("minid", "MINID").since("6.2.0")]), Arg::one_of("operator", &[Arg::word("equal", "="), Arg::word("approximately", "~")]).optional(), Arg::string("threshold"), Arg::integer("count").after("LIMIT").since("6.2.0").optional()])],
+    args: &[
+        Arg::key("key"),
+        Arg::block(
+            "trim",
+            &[
+                Arg::one_of(
+                    "strategy",
+                    &[Arg::word("maxlen", "MAXLEN"), Arg::word("minid", "MINID").since("6.2.0")],
+                ),
+                Arg::one_of("operator", &[Arg::word("equal", "="), Arg::word("approximately", "~")])
+                    .optional(),
+                Arg::string("threshold"),
+                Arg::integer("count").after("LIMIT").since("6.2.0").optional(),
+            ],
+        ),
+    ],
     run,
     ..CommandSpec::DEFAULT
 };
-
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut words = Words::new(&call.words[2..]);

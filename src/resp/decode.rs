@@ -461,7 +461,10 @@ mod tests {
         assert_eq!(error(&[b'x'; 70_000]), "ERR Protocol error: too big inline request");
         let digits = vec![b'1'; 70_000];
         assert_eq!(error(&[b"*", &digits[..]].concat()), "ERR Protocol error: too big mbulk count string");
-        assert_eq!(error(&[b"*1\r\n$", &digits[..]].concat()), "ERR Protocol error: too big bulk count string");
+        assert_eq!(
+            error(&[b"*1\r\n$", &digits[..]].concat()),
+            "ERR Protocol error: too big bulk count string"
+        );
     }
 
     #[test]

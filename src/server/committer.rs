@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use claimlog::engine::Error;
+use claimlog::Error;
 
 use super::Server;
 use super::connection::Wire;
@@ -24,12 +24,6 @@ impl Server {
         self.commit_wanted.notify_one();
     }
 
-    /// Has the committer run, even if no reply waits: in the modes that do not wait for the disk something has to
-    /// bring the log there all the same.
-    pub(crate) fn want_commit(&self) {
-        self.commit_wanted.notify_one();
-    }
-
     fn commit(&self) {
         if self.has_failed().is_some() {
             return;
@@ -37,8 +31,7 @@ impl Server {
         match self.context.engine.commit() {
             Ok(_) => {}
             Err(Error::Failed(why)) => return self.fail(why),
-            Err(Error::Closed) => return self.fail("the engine was closed".into()),
-            Err(Error::Refused(refusal)) => return self.fail(refusal.to_string().into()),
+            Err(other) => return self.fail(other.to_string().into()),
         }
         let visible = self.context.engine.visible();
         for wire in self.parked.take() {

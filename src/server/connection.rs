@@ -10,8 +10,9 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use claimlog::Error;
 use claimlog::Seq;
-use claimlog::engine::{Error, Ticket, Waiting};
+use claimlog::engine::{Ticket, Waiting};
 use claimlog::op::StreamRead;
 use claimlog::resp::{Decoder, Encoder, Limits};
 use tokio::io::AsyncReadExt;
@@ -248,7 +249,7 @@ impl Connection {
                 self.reply(after, |reply| reply.error(&text));
             }
             Ok(Ticket { result: Err(Error::Failed(why)), .. }) => self.fail(why),
-            Ok(Ticket { result: Err(Error::Closed), .. }) => self.closing = true,
+            Ok(Ticket { result: Err(_), .. }) => self.closing = true,
         }
     }
 
@@ -338,9 +339,6 @@ impl Connection {
             return;
         }
         self.wire.send(&self.server);
-        if self.session.last_seq > self.server.context.engine.durable() {
-            self.server.want_commit();
-        }
     }
 
     /// Ready when everything has left and the connection is to be closed. Otherwise sees to it that the task is

@@ -159,5 +159,5 @@ async fn run(
     if let Some(why) = server.has_failed() {
         return Err(ServeError::Failed(why));
     }
-    engine.close().map_err(|error| ServeError::Failed(format!("{error:?}").into()))
+    engine.close().map_err(|error| ServeError::Failed(error.to_string().into()))
 }
