@@ -175,7 +175,10 @@ impl Connection {
                 return Poll::Ready(());
             }
             self.poll_blocked(task);
-            self.execute();
+            while self.execute() {
+                // Has it registered with what it waits for; it may even be over already.
+                self.poll_blocked(task);
+            }
             if self.server.stopping.get() {
                 self.blocked = None;
                 self.closing = true;
@@ -262,15 +265,19 @@ impl Connection {
         self.session.last_seq = self.session.last_seq.max(after);
     }
 
-    /// Executes what was received, as far as it goes.
-    fn execute(&mut self) {
+    /// Executes what was received, as far as it goes. `true`: as far as a command that waits.
+    fn execute(&mut self) -> bool {
+        if self.blocked.is_some() {
+            return false;
+        }
         let server = self.server.clone();
         while self.blocked.is_none() && !self.closing {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
                 break;
             }
             if let Some(why) = server.has_failed() {
-                return self.fail(why);
+                self.fail(why);
+                break;
             }
             match self.decoder.next_request(&mut self.words) {
                 Ok(true) => self.execute_one(&server),
@@ -283,6 +290,7 @@ impl Connection {
         }
         self.decoder.shrink(READ_BYTES * 4);
         self.session.client.received_bytes.set(self.decoder.buffered());
+        self.blocked.is_some()
     }
 
     fn execute_one(&mut self, server: &Server) {
