@@ -65,7 +65,9 @@ impl Options {
 pub(crate) fn run(options: Options) -> u8 {
     let config = options.into_config();
     let started = Instant::now();
-    let engine_options = claimlog::engine::Options::new(&config.dir).sync_mode(config.sync_mode);
+    let engine_options = claimlog::engine::Options::new(&config.dir)
+        .sync_mode(config.sync_mode)
+        .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
     let (engine, report) = match Engine::open(engine_options) {
         Ok(opened) => opened,
         Err(error) => return not_opened(&config, &error),

@@ -306,9 +306,9 @@ fn id(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 fn get_name(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let name = call.session.client.name.borrow();
     if name.is_empty() {
-        call.reply.null()
+        call.reply.null();
     } else {
-        call.reply.bulk(&name)
+        call.reply.bulk(&name);
     }
     Ok(Outcome::Done)
 }

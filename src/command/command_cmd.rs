@@ -185,7 +185,7 @@ fn info(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     for name in names {
         match table::by_name(name) {
             Some(spec) => one_info(&mut call.reply, spec),
-            None => call.reply.null_array(),
+            None => call.reply.null(),
         }
     }
     Ok(Outcome::Done)
@@ -288,15 +288,15 @@ fn one_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     for category in categories {
         reply.simple(format!("@{}", category.name()).as_bytes());
     }
-    reply.array(spec.tips.len());
+    reply.set(spec.tips.len());
     for tip in spec.tips {
         reply.bulk(tip.as_bytes());
     }
-    reply.array(spec.keys.len());
+    reply.set(spec.keys.len());
     for keys in spec.keys {
         key_spec(reply, keys);
     }
-    reply.array(spec.subcommands.len());
+    reply.set(spec.subcommands.len());
     for sub in spec.subcommands {
         one_info(reply, sub);
     }

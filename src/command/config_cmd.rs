@@ -133,7 +133,7 @@ static ROWS: &[Row] = &[
         name: "maxclients",
         get: |config, _| config.clients_max.to_string(),
         set: Set::Number(1, 4_294_967_295, |config, _, value| {
-            config.clients_max = u32::try_from(value).unwrap_or(u32::MAX)
+            config.clients_max = u32::try_from(value).unwrap_or(u32::MAX);
         }),
     },
     Row { name: "maxmemory", get: |_, _| "0".into(), set: Set::Fixed },

@@ -1,12 +1,17 @@
 //! What a command is, as data. Everything that can be derived from these rows is: dispatch and arity checks,
 //! COMMAND INFO, DOCS, LIST and GETKEYS, the names in INFO commandstats, `docs/commands.md`.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use super::{Call, CommandError, Outcome};
 
 /// The function that carries a command out.
 pub(crate) type Run = fn(&mut Call<'_, '_>) -> Result<Outcome, CommandError>;
+
+/// The function that finds the keys of a call: their range within the words.
+pub(crate) type FindKeys = fn(&[Bytes]) -> Option<Range<usize>>;
 
 /// One command or subcommand.
 #[derive(Debug)]
@@ -21,7 +26,7 @@ pub(crate) struct CommandSpec {
     /// Where its keys are.
     pub(crate) keys: &'static [KeySpec],
     /// Where its keys are when a key spec is not enough: the range of them within the words.
-    pub(crate) find_keys: Option<fn(&[Bytes]) -> Option<std::ops::Range<usize>>>,
+    pub(crate) find_keys: Option<FindKeys>,
     /// Hints for cluster clients, as Redis gives them.
     pub(crate) tips: &'static [&'static str],
     pub(crate) summary: &'static str,

@@ -152,6 +152,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         blocked: None,
         closing: false,
     };
+    connection.set_limits();
     tokio::task::spawn_local(async move { poll_fn(|task| connection.poll(task)).await });
 }
 
