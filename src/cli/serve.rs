@@ -127,7 +127,7 @@ fn not_served(error: &ServeError) -> u8 {
         }
         ServeError::Failed(why) => {
             complain(format_args!(
-                "the log failed: {why}. Nothing was acknowledged since. Find the cause (disk full? failing?), then \
+                "{why}. Nothing was acknowledged since. Find the cause (disk full? failing?), then \
                  start again: what was acknowledged will be recovered."
             ));
             exit::LOG_FAILED

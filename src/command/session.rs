@@ -42,6 +42,8 @@ pub(crate) struct Client {
     pub(crate) received_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
     pub(crate) unsent_bytes: Cell<usize>,
+    /// Bytes of replies that have left, ever.
+    pub(crate) sent_bytes: Cell<u64>,
     /// To be closed as soon as it is looked at.
     pub(crate) killed: Cell<bool>,
     /// Wakes its connection.
@@ -91,6 +93,7 @@ impl Client {
             no_touch: Cell::new(false),
             received_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
+            sent_bytes: Cell::new(0),
             killed: Cell::new(false),
             waker: RefCell::new(None),
         }

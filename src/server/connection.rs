@@ -28,7 +28,7 @@ use crate::command::{Client, Outcome, Session, dispatch, stats_add};
 const READ_BYTES: usize = 16 * 1024;
 /// A connection with more unsent replies than this executes nothing until they have left: what a client does not
 /// read, it can't make grow.
-const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// A connection that is busy with a command is not read from once it has sent this much more.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// The largest request, all its arguments together. As in Redis (`client-query-buffer-limit`).
@@ -45,6 +45,8 @@ pub(crate) struct Wire {
     pub(crate) listed: Cell<bool>,
     /// Its task waits for replies to leave: to go on, or to close.
     wants_room: Cell<bool>,
+    /// It was told that the log failed. Nothing follows.
+    failed: Cell<bool>,
     /// The socket takes nothing any more.
     broken: Cell<bool>,
 }
@@ -68,6 +70,7 @@ impl Wire {
                     stats_add(&server.context.stats.writes, 1);
                     stats_add(&server.context.stats.bytes_out, bytes as u64);
                     output.consume(bytes);
+                    stats_add(&self.client.sent_bytes, bytes as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(_) => self.broken.set(true),
@@ -85,7 +88,9 @@ impl Wire {
     /// What waits will never leave: one error takes its place.
     pub(crate) fn fail(&self, error: &[u8]) {
         self.listed.set(false);
-        self.output.borrow_mut().fail(error);
+        if !self.failed.replace(true) {
+            self.output.borrow_mut().fail(error);
+        }
         self.client.wake();
     }
 }
@@ -139,6 +144,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         client: client.clone(),
         listed: Cell::new(false),
         wants_room: Cell::new(false),
+        failed: Cell::new(false),
         broken: Cell::new(false),
     };
     let no_password = context.config.borrow().password.is_none();
@@ -276,12 +282,11 @@ impl Connection {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
                 break;
             }
-            if let Some(why) = server.has_failed() {
-                self.fail(why);
-                break;
-            }
             match self.decoder.next_request(&mut self.words) {
-                Ok(true) => self.execute_one(&server),
+                Ok(true) => match server.has_failed() {
+                    Some(why) => self.fail(why),
+                    None => self.execute_one(&server),
+                },
                 Ok(false) => break,
                 Err(error) => {
                     self.reply(Seq::ZERO, |reply| reply.error(error.to_string().as_bytes()));
@@ -333,7 +338,7 @@ impl Connection {
 
     /// The engine failed: says so and closes.
     fn fail(&mut self, why: Arc<str>) {
-        self.wire.output.borrow_mut().fail(&error_of(&why));
+        self.wire.fail(&error_of(&why));
         self.closing = true;
         self.server.fail(why);
     }

@@ -1,14 +1,18 @@
 //! Accepts connections, up to `maxclients`, and closes those that were idle for too long.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Server, connection};
+use super::Server;
+use super::connection::{self, UNSENT_BYTES_MAX};
 use crate::command::stats_add;
 
+/// A client with more unsent replies than a connection may have is dropped when it read nothing for so long.
+const STUCK_MAX: Duration = Duration::from_secs(60);
 /// How long accepting rests after an error (out of file descriptors, say).
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
 
@@ -51,10 +55,38 @@ fn admit(server: &Rc<Server>, stream: TcpStream) {
     connection::start(server, stream);
 }
 
-/// Closes connections that sent nothing for longer than `timeout`. Once a second is often enough.
+/// A client whose replies are held back, and how far they had left when that was first seen.
+struct Stuck {
+    sent_bytes: u64,
+    since: Instant,
+}
+
+/// Closes connections whose replies are held back because nothing of them was read for long.
+fn close_stuck(server: &Server, stuck: &mut HashMap<u64, Stuck>) {
+    let clients = server.context.clients.borrow();
+    stuck.retain(|id, _| clients.contains_key(id));
+    for client in clients.values() {
+        let sent_bytes = client.sent_bytes.get();
+        if client.unsent_bytes.get() <= UNSENT_BYTES_MAX {
+            stuck.remove(&client.id);
+            continue;
+        }
+        let seen = stuck.entry(client.id).or_insert_with(|| Stuck { sent_bytes, since: Instant::now() });
+        if seen.sent_bytes != sent_bytes {
+            *seen = Stuck { sent_bytes, since: Instant::now() };
+        } else if seen.since.elapsed() > STUCK_MAX {
+            client.kill();
+        }
+    }
+}
+
+/// Closes connections that sent nothing for longer than `timeout`, and those that do not read what they asked for.
+/// Once a second is often enough.
 pub(crate) async fn close_idle(server: Rc<Server>) {
+    let mut stuck = HashMap::new();
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        close_stuck(&server, &mut stuck);
         let limit = Duration::from_secs(server.context.config.borrow().idle_secs_max);
         if limit.is_zero() {
             continue;

@@ -94,7 +94,7 @@ impl Server {
 
 /// What clients are told when the log failed.
 fn error_of(why: &str) -> Vec<u8> {
-    format!("MISCONF the log failed, the server ends: {why}").into_bytes()
+    format!("MISCONF the server ends: {why}").into_bytes()
 }
 
 /// Serves until it is told to end. `listening` is called once with the addresses.
