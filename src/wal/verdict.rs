@@ -102,7 +102,7 @@ table! {
         "a segment belongs to another store", "put the files of each store back where they belong";
     /// Snapshot and log do not meet.
     START_MISSING = "start-missing", Refuse,
-        "the log begins after the point that the snapshot reaches", RESTORE;
+        "the log begins after the point that the snapshot reaches, or after its first batch if there is none", RESTORE;
     /// The directory of the log is empty, the store is not new.
     LOG_MISSING = "log-missing", Refuse,
         "the store was in use but its log has no segments", RESTORE;
