@@ -1,7 +1,7 @@
 //! The log on a simulated disk: crashes at every operation, damage in every place.
 //!
 //! Each random test prints its seed when it fails. To replay one:
-//! `CLAIMLOG_SEED=<seed> cargo test --test wal`.
+//! `CLAIMLOG_SEED=<seed> cargo test --test wal`; to search further: `CLAIMLOG_SEED=1000..9000`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -20,8 +20,12 @@ const OPTIONS: LogOptions = LogOptions {
 };
 
 fn seeds(default: std::ops::Range<u64>) -> Vec<u64> {
+    let number = |text: &str| text.parse().expect("CLAIMLOG_SEED is a number, or two with .. between them");
     match std::env::var("CLAIMLOG_SEED") {
-        Ok(seed) => vec![seed.parse().expect("CLAIMLOG_SEED is a number")],
+        Ok(text) => match text.split_once("..") {
+            Some((from, to)) => (number(from)..number(to)).collect(),
+            None => vec![number(&text)],
+        },
         Err(_) => default.collect(),
     }
 }

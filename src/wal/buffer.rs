@@ -348,3 +348,107 @@ impl Buffer {
         self.spares.reached(self.cursor.ordinal);
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::super::{LogOptions, Opened, Replay, open};
+    use super::*;
+    use crate::io::sim::{SimDisk, SimRng};
+
+    struct Ignore;
+
+    impl Replay for Ignore {
+        fn batch(&mut self, _: Seq, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn opened(disk: &SimDisk) -> Opened {
+        let options = LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, ..LogOptions::default() };
+        open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).unwrap()
+    }
+
+    /// What a chunk would be written as, headers left out.
+    fn layout(chunk: &Chunk) -> String {
+        format!("{:?} {:?} {}", chunk.pieces, chunk.bytes, chunk.next_seq)
+    }
+
+    #[test]
+    fn room_is_exact() {
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            let mut rng = SimRng::new(seed);
+            let Opened { mut buffer, mut writer, spares, .. } = opened(&disk);
+            for _ in 0..100 {
+                let bound = if rng.one_in(10) { 9000 } else { 700 };
+                let bytes = usize::try_from(rng.below(bound)).unwrap();
+                let before = buffer.cursor.ordinal;
+                let room = buffer.room(bytes);
+                if room == Room::NotYet {
+                    assert_eq!(spares.wanted(), Some(before.next()), "the helper is asked for it");
+                    spares.make(before.next()).unwrap();
+                }
+                assert_eq!(buffer.room(bytes), Room::Yes);
+                buffer.append(&vec![1; bytes]);
+                let moved = buffer.cursor.ordinal != before;
+                assert!(moved || room == Room::Yes);
+                assert!(buffer.cursor.ordinal <= spares.ready_upto());
+                if rng.one_in(4) {
+                    buffer.mark(writer.written().durable);
+                }
+                if rng.one_in(3) {
+                    let (written, spent) = writer.write(buffer.take(), rng.one_in(2)).unwrap();
+                    buffer.recycle(spent);
+                    assert_eq!(written.last.next(), buffer.next_seq());
+                    assert!(writer.position <= buffer.cursor.file_bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_taken_out_leaves_no_trace() {
+        for seed in 0..200 {
+            let disk = SimDisk::new(seed);
+            let (mut rng, mut once) = (SimRng::new(seed), opened(&disk.fork()));
+            let mut twice = opened(&disk);
+            for _ in 0..20 {
+                let mut length = || usize::try_from(rng.below(1500)).unwrap();
+                let (kept, dropped) = (length(), length());
+                if rng.one_in(2) {
+                    let seq = twice.buffer.append(&vec![9; dropped]);
+                    twice.buffer.retract(seq);
+                }
+                if rng.one_in(5) {
+                    let durable = Seq::new(once.buffer.next_seq().get() - 1);
+                    assert_eq!(once.buffer.mark(durable), twice.buffer.mark(durable));
+                }
+                assert_eq!(once.buffer.append(&vec![1; kept]), twice.buffer.append(&vec![1; kept]));
+                if rng.one_in(4) {
+                    assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
+                }
+            }
+            assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "only the last batch")]
+    fn only_the_last_batch_can_be_taken_out() {
+        let Opened { mut buffer, .. } = opened(&SimDisk::new(0));
+        let first = buffer.append(b"one");
+        buffer.append(b"two");
+        buffer.retract(first);
+    }
+
+    #[test]
+    fn a_mark_is_carried_once() {
+        let Opened { mut buffer, mut writer, .. } = opened(&SimDisk::new(0));
+        assert!(!buffer.mark(writer.written().durable), "the opening's header carries it");
+        buffer.append(b"one");
+        let (written, _) = writer.write(buffer.take(), true).unwrap();
+        assert!(buffer.mark(written.durable));
+        assert!(!buffer.mark(written.durable));
+        assert_eq!(buffer.take().pieces.len(), 1);
+    }
+}

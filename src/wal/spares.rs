@@ -152,3 +152,53 @@ impl Spares {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::io::sim::{CrashStyle, SimDisk};
+
+    fn spares(disk: &SimDisk) -> Spares {
+        Spares::new(disk.dir(), 2048, 2, Ordinal::new(5))
+    }
+
+    #[test]
+    fn as_many_as_wanted_are_made_and_no_more() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        while let Some(ordinal) = spares.wanted() {
+            spares.make(ordinal).unwrap();
+        }
+        assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+        spares.reached(Ordinal::new(6));
+        assert_eq!(spares.wanted(), Some(Ordinal::new(8)));
+        let lost = disk.after_crash(0, CrashStyle::Lost);
+        assert_eq!(lost.files().len(), 2);
+        assert_eq!(lost.read_file("0000000007.seg").unwrap(), [0; 2048]);
+    }
+
+    #[test]
+    fn old_segments_of_full_length_are_used_again() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        disk.write_file("0000000001.seg", &[7; 2048]);
+        disk.write_file("0000000002.seg", &[7; 1024]);
+        spares.retire(&[Ordinal::new(1), Ordinal::new(2)]).unwrap();
+        assert_eq!(disk.files(), ["0000000001.seg"]);
+        spares.make(Ordinal::new(7)).unwrap();
+        assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+        assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        disk.set_capacity(Some(3000));
+        spares.make(Ordinal::new(6)).unwrap();
+        assert_eq!(spares.make(Ordinal::new(7)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.files(), ["0000000006.seg"]);
+        disk.set_capacity(None);
+        spares.make(Ordinal::new(7)).unwrap();
+    }
+}
