@@ -365,7 +365,7 @@ mod tests {
 
     fn opened(disk: &SimDisk) -> Opened {
         let options = LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, ..LogOptions::default() };
-        open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).unwrap()
+        open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).expect("nothing is wrong")
     }
 
     /// What a chunk would be written as, headers left out.

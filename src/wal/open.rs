@@ -456,6 +456,7 @@ impl Opening<'_> {
             segments,
             last,
             durable: last,
+            head_durable: true,
             dirty: false,
             fate: Arc::new(Fate::default()),
         };
