@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use claimlog::Seq;
+use claimlog::io::Dir;
+use claimlog::io::real::RealDir;
 use claimlog::io::sim::{CrashStyle, SimDisk, SimRng};
 use claimlog::wal::{Buffer, LogError, LogOptions, OpenError, Opened, Replay, Report, Spares, Writer, open};
 
@@ -296,7 +298,8 @@ fn many_lives_with_random_crashes() {
     }
 }
 
-/// What a killed opening had done is in the page cache: the next opening builds on it, and then the power fails.
+/// What a killed opening had done is in the page cache: the next opening builds on it, and then the power
+/// fails.
 #[test]
 fn an_opening_killed_at_every_operation_and_a_power_cut_at_every_operation_of_the_next() {
     for seed in seeds(0..4) {
@@ -348,8 +351,8 @@ fn a_new_store_needs_no_human_whenever_it_dies() {
     }
 }
 
-/// A store that lived three times, and everything about it acknowledged: a clean close, a kill with a tail that
-/// nothing proves, a clean close.
+/// A store that lived three times, and everything about it acknowledged: a clean close, a kill with a tail
+/// that nothing proves, a clean close.
 fn three_lives(seed: u64) -> (SimDisk, Ledger) {
     let disk = SimDisk::new(seed);
     let ledger = live_without_cut(&disk, Ledger::default(), seed, true);
@@ -707,8 +710,9 @@ fn a_full_disk_opens_with_a_small_segment() {
     opened.writer.write(opened.buffer.take(), true).expect("there is room again");
 }
 
-/// A cut once gave up the last segment with a durable header: the next one had been begun, everything before it was
-/// in a snapshot, and then a power cut took the new header. Nothing was lost, but the log could not be opened.
+/// A cut once gave up the last segment with a durable header: the next one had been begun, everything before
+/// it was in a snapshot, and then a power cut took the new header. Nothing was lost, but the log could not be
+/// opened.
 #[test]
 fn a_cut_never_leaves_a_log_that_begins_with_a_header_not_yet_durable() {
     let disk = SimDisk::new(0);
@@ -754,4 +758,41 @@ fn a_file_that_cannot_be_read_is_an_error_of_the_disk_not_damage() {
     disk.break_reads(&newest).expect("it is there");
     let error = reopen(&disk, 0, 0).expect_err("it can't be read");
     assert!(matches!(&error, OpenError::Io { .. }) && error.to_string().contains(&newest), "{error}");
+}
+
+#[test]
+fn the_real_disk_keeps_a_log_too() {
+    let home = tempfile::tempdir().unwrap();
+    let dir: Arc<dyn Dir> = Arc::new(RealDir::create(home.path().join("data")).unwrap());
+    let options = LogOptions { segment_bytes: 1024 * 1024, ..LogOptions::default() };
+    let mut appended = Vec::new();
+    for life in 0..3 {
+        let mut found = Collect::default();
+        let Opened { mut buffer, mut writer, spares, report } =
+            open(&dir, &options, Seq::ZERO, Seq::ZERO, &mut found).unwrap();
+        assert_eq!((found.batches, report.cut), (std::mem::take(&mut appended), None));
+        for seq in 1..buffer.next_seq().get() {
+            appended.push(content(seq, (seq % 3000) as usize));
+        }
+        for round in 0..2000 {
+            let seq = buffer.next_seq().get();
+            let batch = content(seq, (seq % 3000) as usize);
+            buffer.append(&batch);
+            appended.push(batch);
+            if round % 50 == 0 {
+                let (written, spent) = writer.write(buffer.take(), round % 100 == 0).unwrap();
+                assert_eq!(written.last.get(), seq);
+                buffer.recycle(spent);
+            }
+            if let Some(ordinal) = spares.wanted() {
+                spares.make(ordinal).unwrap();
+            }
+        }
+        if life == 1 {
+            // Killed: what was written is there, what was only appended is not.
+            appended.truncate(writer.written().last.get() as usize);
+        } else {
+            writer.close(buffer).unwrap();
+        }
+    }
 }

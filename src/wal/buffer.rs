@@ -1,8 +1,8 @@
 //! What was appended and is not written yet: frames laid out for their places in the log, in memory.
 //!
-//! The buffer lives under the engine's lock: no I/O, no system call, no checksum here. It alone decides where a
-//! frame goes; the writer checks that it writes where the buffer says. Headers of frames and segments are left
-//! blank for the writer, which knows by then what is durable.
+//! The buffer lives under the engine's lock: no I/O, no system call, no checksum here. It alone decides where
+//! a frame goes; the writer checks that it writes where the buffer says. Headers of frames and segments are
+//! left blank for the writer, which knows by then what is durable.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::id::Seq;
 /// A buffer that grew larger than this is not kept for the next turn.
 const KEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Blocks kept free at each segment's end: one for a last mark, one for the frame that says that the log goes on.
+/// Blocks kept free at each segment's end: one for a last mark, one for the frame that says that the log goes
+/// on.
 pub(super) const RESERVED_BLOCKS: u64 = 2;
 
 /// Whether there is room in the log for a batch.
@@ -245,8 +246,8 @@ impl Buffer {
         self.spares.reached(self.cursor.ordinal);
     }
 
-    /// Adds an empty frame that carries the mark "durable up to there"; says whether that was needed. Without it
-    /// the last commit before a silence is not proven to have been acknowledged.
+    /// Adds an empty frame that carries the mark "durable up to there"; says whether that was needed. Without
+    /// it the last commit before a silence is not proven to have been acknowledged.
     pub fn mark(&mut self, durable: Seq) -> bool {
         if durable <= self.carried {
             return false;

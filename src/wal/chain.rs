@@ -1,7 +1,7 @@
 //! Which segment files make up the log: found from their headers alone, newest first.
 //!
-//! The newest sound header begins the chain. A segment follows on the one before it by number, but an opening's
-//! segment follows on the one that its header names; what lies between the two no longer counts.
+//! The newest sound header begins the chain. A segment follows on the one before it by number, but an
+//! opening's segment follows on the one that its header names; what lies between the two no longer counts.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,8 +1,9 @@
 //! Segments made ahead of the writer.
 //!
-//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit is a
-//! pure write of data. A helper of the engine asks [`Spares::wanted`] and calls [`Spares::make`]; where none is
-//! ready in time, the writer makes it itself. A spare holds nothing until a header with its own ordinal is in it.
+//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit
+//! is a pure write of data. A helper of the engine asks [`Spares::wanted`] and calls [`Spares::make`]; where
+//! none is ready in time, the writer makes it itself. A spare holds nothing until a header with its own
+//! ordinal is in it.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,8 @@ pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result
     Ok(())
 }
 
-/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks), the writer and a helper.
+/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks), the writer and a
+/// helper.
 #[derive(Debug)]
 pub struct Spares {
     dir: Arc<dyn Dir>,
@@ -85,8 +87,8 @@ impl Spares {
     /// Makes that segment ready, and those before it; does nothing if it is.
     ///
     /// # Errors
-    /// What the file system says. A failure to fill a new file leaves nothing behind and may be tried again; one
-    /// to give it its name is final.
+    /// What the file system says. A failure to fill a new file leaves nothing behind and may be tried again;
+    /// one to give it its name is final.
     pub fn make(&self, ordinal: Ordinal) -> Result<(), LogError> {
         let mut work = self.work();
         while self.ready_upto() < ordinal {

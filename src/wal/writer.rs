@@ -1,7 +1,7 @@
 //! The writer: puts what the buffer hands over into the segments, and syncs it.
 //!
-//! One segment is written at a time, and it is synced before the first write to the next, in every mode: so only
-//! the last one can be torn, and a sync is about one file. After a failure the writer is poisoned (I8).
+//! One segment is written at a time, and it is synced before the first write to the next, in every mode: so
+//! only the last one can be torn, and a sync is about one file. After a failure the writer is poisoned (I8).
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,8 @@ pub struct Written {
     pub durable: Seq,
 }
 
-/// What all who write or sync one log share: its first failure, after which there is nothing but that failure.
+/// What all who write or sync one log share: its first failure, after which there is nothing but that
+/// failure.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     failed: OnceLock<LogError>,
@@ -45,8 +46,8 @@ impl Fate {
     }
 
     fn sync(&self, file: &dyn File, dir: &Arc<dyn Dir>) -> Result<(), LogError> {
-        // IMPORTANT: one at a time. The system reports a failed write-back to one of two concurrent syncs only,
-        // and the other one must not take that for a success.
+        // IMPORTANT: one at a time. The system reports a failed write-back to one of two concurrent syncs
+        // only, and the other one must not take that for a success.
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
         file.sync_data().map_err(|e| self.fail(LogError::new("syncing", dir.path(), e)))
