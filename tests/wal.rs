@@ -710,6 +710,38 @@ fn a_full_disk_opens_with_a_small_segment() {
     opened.writer.write(opened.buffer.take(), true).expect("there is room again");
 }
 
+#[test]
+fn what_an_opening_wrote_again_is_proven_by_its_header() {
+    let killed = small(|_, run| drop(run));
+    drop(reopen(&killed, 0, 0).expect("it is sound"));
+    let newest = newest_segment(&killed);
+    let rewritten = frames(&killed, &newest);
+    assert_eq!(rewritten.len(), 1, "the last commit, which no mark had proven");
+    assert_eq!(label(reopen(&killed.fork(), 0, 0)), "sound");
+    killed.corrupt(&newest, rewritten[0] + 60, 1).expect("within the file");
+    assert_eq!(label(reopen(&killed, 0, 0)), "proven-by-mark");
+}
+
+#[test]
+fn an_old_end_that_is_sound_but_another_one_is_noticed() {
+    let disk = small(|_, run| assert!(run.writer.close(run.buffer).is_ok()));
+    let old = newest_segment(&disk);
+    drop(reopen(&disk, 0, 0).expect("it is sound"));
+    let mut bytes = disk.read_file(&old).expect("it is there");
+    let at = frames(&disk, &old).last().map_or(0, |at| *at as usize);
+    let payload_bytes = u32::from_le_bytes([bytes[at + 32], bytes[at + 33], bytes[at + 34], bytes[at + 35]]);
+    bytes[at + 48 + 100] ^= 1;
+    let salt = bytes[16..48].to_vec();
+    let crc = |parts: &[&[u8]]| crc32fast::hash(&[&salt[..], &parts.concat()[..]].concat()).to_le_bytes();
+    let payload = &bytes[at + 48..at + 48 + payload_bytes as usize];
+    let payload_crc = crc(&[&(at as u64).to_le_bytes(), payload]);
+    bytes[at + 36..at + 40].copy_from_slice(&payload_crc);
+    let header_crc = crc(&[&bytes[at + 8..at + 48]]);
+    bytes[at + 4..at + 8].copy_from_slice(&header_crc);
+    disk.write_file(&old, &bytes);
+    assert_eq!(label(reopen(&disk, 0, 0)), "proven-by-opening");
+}
+
 /// A cut once gave up the last segment with a durable header: the next one had been begun, everything before
 /// it was in a snapshot, and then a power cut took the new header. Nothing was lost, but the log could not be
 /// opened.
