@@ -4,7 +4,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One reply. Two values are equal exactly when their bytes on the wire are.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -202,14 +202,20 @@ impl Client {
 
     /// A reply if its first byte comes within `wait`; `None` if nothing comes.
     pub(crate) fn try_recv(&mut self, wait: Duration) -> io::Result<Option<Value>> {
-        if self.at == self.buffer.len() {
-            self.stream.set_read_timeout(Some(wait.max(Duration::from_micros(100))))?;
+        // A read timeout counts in ticks of the kernel; a look without waiting does not.
+        let end = Instant::now() + wait;
+        while self.at == self.buffer.len() {
+            self.stream.set_nonblocking(true)?;
             let got = self.fill();
-            self.stream.set_read_timeout(Some(PATIENCE))?;
+            self.stream.set_nonblocking(false)?;
             match got {
-                Ok(()) => {}
-                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(None),
-                Err(e) => return Err(e),
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    if Instant::now() >= end {
+                        return Ok(None);
+                    }
+                    std::thread::sleep(Duration::from_micros(50));
+                }
+                other => other?,
             }
         }
         self.recv().map(Some)

@@ -64,7 +64,9 @@ impl Options {
                 std::fs::create_dir_all(&dir).unwrap();
                 let mut command = Command::new(redis_server().expect("a redis-server"));
                 command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
-                command.args(["--appendonly", "no", "--enable-debug-command", "yes"]).arg("--dir").arg(&dir);
+                // Its timeouts are looked at on a tick: 100 ms by default, 2 ms here.
+                command.args(["--appendonly", "no", "--enable-debug-command", "yes", "--hz", "500"]);
+                command.arg("--dir").arg(&dir);
                 command
             }
         };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Kind, Options, Server, Value, line};
+use crate::common::{Client, Kind, Options, Server, Value, line, resp};
 use crate::generate::{Args, Step};
 use crate::normal::{
     Autos, Context, Normal, difference, lag_is_wrong, moves_counters, normal, normal_exec, vanished_is_known,
@@ -134,13 +134,7 @@ impl Side {
     }
 
     fn send(&mut self, on: usize, args: &[Vec<u8>], inline: bool) -> io::Result<()> {
-        let args = self.autos.fill(args);
-        if inline {
-            let mut bytes = args.join(&b' ');
-            bytes.extend_from_slice(b"\r\n");
-            return self.connections[on].send_raw(&bytes);
-        }
-        self.connections[on].send(&args)
+        self.connections[on].send_raw(&wire(&self.autos.fill(args), inline))
     }
 }
 
@@ -188,14 +182,26 @@ impl Pair {
                 return Some(Failure { step: 0, why, redis: "-".to_owned(), ours: "-".to_owned() });
             }
         }
-        for (at, step) in steps.iter().enumerate() {
-            let failed = match step {
+        let mut at = 0;
+        while at < steps.len() {
+            let mut done = 1;
+            let failed = match &steps[at] {
                 Step::Sleep(ms) => {
                     std::thread::sleep(Duration::from_millis(*ms));
                     Ok(())
                 }
                 Step::Scan(options) => self.scan(options, stats),
-                Step::Call { on, args, inline } => self.call(*on, args, *inline, stats),
+                Step::Call { on, args, inline } => {
+                    done = self.pipeline_from(&steps[at..]);
+                    if done > 1 {
+                        self.pipeline(&steps[at..at + done], stats).map_err(|(good, failure)| {
+                            at += good;
+                            failure
+                        })
+                    } else {
+                        self.call(*on, args, *inline, stats)
+                    }
+                }
             };
             if let Err(mut failure) = failed {
                 failure.step = at;
@@ -205,8 +211,53 @@ impl Pair {
                 self.talks = vec![Talk::default(); CONNECTIONS];
                 return Some(*failure);
             }
+            at += done;
         }
         None
+    }
+
+    /// How many of the next steps can go out in one write: calls on one connection that wake nobody, block
+    /// nobody, and name no id that is still to be made.
+    fn pipeline_from(&self, steps: &[Step]) -> usize {
+        if self.talks.iter().any(|talk| talk.blocked.is_some()) {
+            return 1;
+        }
+        let Some(Step::Call { on: first, .. }) = steps.first() else { return 1 };
+        let fits = |step: &Step| match step {
+            Step::Call { on, args, .. } => {
+                on == first && !may_block(*on, args) && !args.iter().any(|arg| arg.windows(6).any(|w| w == b"@auto:"))
+            }
+            _ => false,
+        };
+        steps.iter().take(16).take_while(|step| fits(step)).count().max(1)
+    }
+
+    /// Sends all, then compares all; on a difference says how many were the same before it.
+    fn pipeline(&mut self, steps: &[Step], stats: &mut Stats) -> Result<(), (usize, Box<Failure>)> {
+        let sent = Instant::now();
+        let mut on = 0;
+        let mut bytes = Vec::new();
+        for step in steps {
+            let Step::Call { on: at, args, inline } = step else { unreachable!("only calls are pipelined") };
+            on = *at;
+            bytes.extend(wire(args, *inline));
+        }
+        self.redis.connections[on].send_raw(&bytes).expect("redis-server takes commands");
+        self.ours.connections[on].send_raw(&bytes).map_err(|e| (0, gone(&e)))?;
+        let redis: Vec<Value> =
+            steps.iter().map(|_| self.redis.connections[on].recv().expect("redis-server answers")).collect();
+        let mut ours = Vec::new();
+        for (at, redis) in redis.iter().enumerate() {
+            let reply = self.ours.connections[on].recv();
+            ours.push(reply.map_err(|e| (at, failure("no reply", redis, &e.to_string())))?);
+        }
+        self.skew = self.skew.max(sent.elapsed());
+        for (at, ((step, redis), ours)) in steps.iter().zip(redis).zip(ours).enumerate() {
+            let Step::Call { args, .. } = step else { continue };
+            stats.seen(args, &redis);
+            self.compare(on, args, redis, ours).map_err(|failure| (at, failure))?;
+        }
+        Ok(())
     }
 
     fn call(&mut self, on: usize, args: &[Vec<u8>], inline: bool, stats: &mut Stats) -> Result<(), Box<Failure>> {
@@ -216,9 +267,7 @@ impl Pair {
         let sent = Instant::now();
         self.redis.send(on, args, inline).expect("redis-server takes a command");
         self.ours.send(on, args, inline).map_err(|e| gone(&e))?;
-        let reads = [&b"XREAD"[..], b"XREADGROUP"].iter().any(|name| args[0].eq_ignore_ascii_case(name));
-        let may_block = on > 0 && reads && args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"));
-        let redis = if may_block {
+        let redis = if may_block(on, args) {
             let before = self.talks.iter().filter(|talk| talk.blocked.is_some()).count();
             match self.answer_or_block(on, before)? {
                 Some(reply) => reply,
@@ -361,6 +410,16 @@ impl Pair {
         stats.seen(&[b"SCAN (to the end)".to_vec()], &redis);
         if redis == ours { Ok(()) } else { Err(failure("the keys differ", &redis, &ours.to_string())) }
     }
+}
+
+/// Connection 0 never blocks for longer than a moment.
+fn may_block(on: usize, args: &[Vec<u8>]) -> bool {
+    let reads = [&b"XREAD"[..], b"XREADGROUP"].iter().any(|name| args[0].eq_ignore_ascii_case(name));
+    on > 0 && reads && args.iter().any(|arg| arg.eq_ignore_ascii_case(b"BLOCK"))
+}
+
+fn wire(args: &[Vec<u8>], inline: bool) -> Vec<u8> {
+    if inline { [&args.join(&b' ')[..], b"\r\n"].concat() } else { resp::encode(args) }
 }
 
 fn scan_all(client: &mut Client, options: &[Vec<u8>]) -> io::Result<Value> {
