@@ -23,13 +23,14 @@ pub(crate) struct Options {
     pub(crate) kind: Kind,
     /// A directory that outlives the process; `None`: one of its own that vanishes with it.
     pub(crate) dir: Option<PathBuf>,
-    /// claimlog's `--appendfsync`.
+    /// claimlog's `--appendfsync`; for Redis, `no` also means that nothing is written at all.
     pub(crate) appendfsync: &'static str,
 }
 
 impl Options {
     pub(crate) fn new(kind: Kind) -> Self {
-        Self { kind, dir: None, appendfsync: "always" }
+        let appendfsync = if kind == Kind::Redis { "no" } else { "always" };
+        Self { kind, dir: None, appendfsync }
     }
 
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
@@ -65,8 +66,9 @@ impl Options {
                 let mut command = Command::new(redis_server().expect("a redis-server"));
                 command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", ""]);
                 // Its timeouts are looked at on a tick: 100 ms by default, 2 ms here.
-                command.args(["--appendonly", "no", "--enable-debug-command", "yes", "--hz", "500"]);
-                command.arg("--dir").arg(&dir);
+                command.args(["--enable-debug-command", "yes", "--hz", "500"]).arg("--dir").arg(&dir);
+                let log = if self.appendfsync == "no" { "no" } else { "yes" };
+                command.args(["--appendonly", log, "--appendfsync", self.appendfsync]);
                 command
             }
         };
@@ -111,7 +113,8 @@ impl Server {
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::connect(self.port).unwrap_or_else(|e| panic!("{:?} refuses: {e}\n{}", self.kind, self.output()))
+        Client::connect(self.port)
+            .unwrap_or_else(|e| panic!("{:?} refuses: {e}\n{}", self.kind, self.output()))
     }
 
     /// What the process has printed so far.

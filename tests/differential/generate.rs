@@ -375,8 +375,9 @@ impl Generator {
                 }
             }
         }
-        let plain =
-            |arg: &Vec<u8>| !arg.is_empty() && arg.iter().all(|b| b.is_ascii_alphanumeric() || b"-*>".contains(b));
+        let plain = |arg: &Vec<u8>| {
+            !arg.is_empty() && arg.iter().all(|b| b.is_ascii_alphanumeric() || b"-*>".contains(b))
+        };
         let inline = !really_blocks && self.rng.chance(3) && args.iter().all(plain);
         if name == b"XADD" && args.iter().any(|arg| arg == b"*") {
             self.autos += 1;
@@ -697,8 +698,7 @@ impl Generator {
         let id = if self.rng.chance(60) { self.next_id(key) } else { self.some_id(key) };
         let mut args = args!["XSETID", name, id];
         if self.rng.chance(35) {
-            let added =
-                if self.rng.chance(80) { self.rng.below(50).to_string() } else { self.count() };
+            let added = if self.rng.chance(80) { self.rng.below(50).to_string() } else { self.count() };
             push(&mut args, &["ENTRIESADDED", &added]);
         }
         if self.rng.chance(35) {
@@ -718,8 +718,7 @@ impl Generator {
         for (key, _) in &keys {
             let id = match (group, self.rng.below(100)) {
                 (true, 0..65) => ">".to_owned(),
-                (true, 65..85) => "0".to_owned(),
-                (false, 0..40) => "0".to_owned(),
+                (true, 65..85) | (false, 0..40) => "0".to_owned(),
                 (false, 40..48) => "$".to_owned(),
                 _ => self.some_id(*key),
             };
@@ -775,7 +774,8 @@ impl Generator {
             push(&mut args, &[&id]);
         }
         if self.rng.chance(25) {
-            let idle = self.rng.pick(&["0", "60000", "600000", "-1", "abc", "9223372036854775807"]).to_owned();
+            let idle =
+                self.rng.pick(&["0", "60000", "600000", "-1", "abc", "9223372036854775807"]).to_owned();
             push(&mut args, &["IDLE", &idle]);
         }
         if self.rng.chance(25) {

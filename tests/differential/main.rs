@@ -27,7 +27,9 @@ fn replies_are_those_of_redis() {
         return;
     };
     if version != "7.0.15" {
-        println!("SKIPPED: the redis-server here is {version}; the replies are those of 7.0.15, nothing was compared");
+        println!(
+            "SKIPPED: the redis-server here is {version}; the replies are those of 7.0.15, nothing was compared"
+        );
         return;
     }
     let itself = env_u64("CLAIMLOG_DIFF_SELF", 0) == 1;
@@ -86,7 +88,9 @@ fn print_stats(stats: &Stats) {
 
 /// A comparison of nothing but errors would prove nothing.
 fn generator_gets_somewhere(stats: &Stats) {
-    for name in ["XADD", "XRANGE", "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XPENDING", "XACK", "XDEL", "XTRIM", "EXEC"] {
+    for name in
+        ["XADD", "XRANGE", "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XPENDING", "XACK", "XDEL", "XTRIM", "EXEC"]
+    {
         let count = &stats.by_command[name];
         assert!(count.content * 10 >= count.calls, "{name}: hardly any reply has content: {count:?}");
         assert!(count.errors > 0, "{name} never failed");

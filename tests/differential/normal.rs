@@ -117,7 +117,12 @@ pub(crate) fn normal(args: &[Vec<u8>], reply: Value, autos: &mut Autos, context:
 }
 
 /// Replies of the commands of a transaction, each by its own rules.
-pub(crate) fn normal_exec(queued: &[Vec<Vec<u8>>], reply: Value, autos: &mut Autos, context: Context) -> Normal {
+pub(crate) fn normal_exec(
+    queued: &[Vec<Vec<u8>>],
+    reply: Value,
+    autos: &mut Autos,
+    context: Context,
+) -> Normal {
     let mut times = Vec::new();
     let mut value = reply;
     rename(&mut value, autos);
@@ -283,7 +288,9 @@ fn sort_sets(value: &mut Value) {
             let flags = items.iter().all(|item| matches!(item, Value::Simple(_)));
             // Subcommands come in the order of a hash table that is seeded anew by every server.
             let subcommand = |item: &Value| match item {
-                Value::Array(parts) => matches!(parts.first(), Some(Value::Bulk(name)) if name.contains(&b'|')),
+                Value::Array(parts) => {
+                    matches!(parts.first(), Some(Value::Bulk(name)) if name.contains(&b'|'))
+                }
                 _ => false,
             };
             if flags || items.iter().all(subcommand) {
@@ -317,12 +324,9 @@ pub(crate) fn difference(redis: &Normal, ours: &Normal, tolerance_ms: i64) -> Op
         return Some("not the same number of time fields".to_owned());
     }
     let far = |(a, b): (&i64, &i64)| a.abs_diff(*b) > tolerance_ms.unsigned_abs();
-    redis
-        .times
-        .iter()
-        .zip(&ours.times)
-        .any(far)
-        .then(|| format!("times differ by more than {tolerance_ms} ms: {:?} and {:?}", redis.times, ours.times))
+    redis.times.iter().zip(&ours.times).any(far).then(|| {
+        format!("times differ by more than {tolerance_ms} ms: {:?} and {:?}", redis.times, ours.times)
+    })
 }
 
 /// What 7.2 and claimlog say where 7.0 had other words, for a read that was blocked.
@@ -332,7 +336,9 @@ pub(crate) fn vanished_is_known(args: &[Vec<u8>], redis: &Value, ours: &Value) -
         b"UNBLOCKED the stream key no longer exists",
         b"NOGROUP the consumer group this client was blocked on no longer exists",
     ];
-    let Some(streams) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"STREAMS")) else { return false };
+    let Some(streams) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"STREAMS")) else {
+        return false;
+    };
     let Some(group) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"GROUP")) else { return false };
     let names = &args[streams + 1..];
     let group = String::from_utf8_lossy(&args[group + 1]);

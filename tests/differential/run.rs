@@ -102,7 +102,8 @@ impl Side {
                 return Err(io::Error::other(format!("RESET answered {reply}")));
             }
         }
-        let commands = ["FLUSHALL", "CONFIG SET stream-node-max-entries 100", "CONFIG SET stream-node-max-bytes 4096"];
+        let commands =
+            ["FLUSHALL", "CONFIG SET stream-node-max-entries 100", "CONFIG SET stream-node-max-bytes 4096"];
         let commands: Vec<Args> = commands.iter().map(|line| crate::common::words(line)).collect();
         for (reply, command) in self.control.pipeline(&commands)?.into_iter().zip(&commands) {
             if reply != Value::Simple(b"OK".to_vec()) {
@@ -225,7 +226,9 @@ impl Pair {
         let Some(Step::Call { on: first, .. }) = steps.first() else { return 1 };
         let fits = |step: &Step| match step {
             Step::Call { on, args, .. } => {
-                on == first && !may_block(*on, args) && !args.iter().any(|arg| arg.windows(6).any(|w| w == b"@auto:"))
+                on == first
+                    && !may_block(*on, args)
+                    && !args.iter().any(|arg| arg.windows(6).any(|w| w == b"@auto:"))
             }
             _ => false,
         };
@@ -260,7 +263,13 @@ impl Pair {
         Ok(())
     }
 
-    fn call(&mut self, on: usize, args: &[Vec<u8>], inline: bool, stats: &mut Stats) -> Result<(), Box<Failure>> {
+    fn call(
+        &mut self,
+        on: usize,
+        args: &[Vec<u8>],
+        inline: bool,
+        stats: &mut Stats,
+    ) -> Result<(), Box<Failure>> {
         if self.talks[on].blocked.is_some() {
             return Ok(());
         }
@@ -280,7 +289,8 @@ impl Pair {
         } else {
             self.redis.connections[on].recv().expect("redis-server answers")
         };
-        let ours = self.ours.connections[on].recv().map_err(|e| failure("no reply", &redis, &e.to_string()))?;
+        let ours =
+            self.ours.connections[on].recv().map_err(|e| failure("no reply", &redis, &e.to_string()))?;
         self.skew = self.skew.max(sent.elapsed());
         stats.seen(args, &redis);
         self.compare(on, args, redis, ours)?;
@@ -291,7 +301,8 @@ impl Pair {
     fn answer_or_block(&mut self, on: usize, before: usize) -> Result<Option<Value>, Box<Failure>> {
         let end = Instant::now() + Duration::from_secs(5);
         loop {
-            if let Some(reply) = self.redis.connections[on].try_recv(Duration::from_micros(200)).expect("redis-server")
+            if let Some(reply) =
+                self.redis.connections[on].try_recv(Duration::from_micros(200)).expect("redis-server")
             {
                 return Ok(Some(reply));
             }
@@ -304,8 +315,14 @@ impl Pair {
             return Ok(None);
         }
         let ours = self.ours.connections[on].try_recv(Duration::from_millis(1)).map_err(|e| gone(&e))?;
-        let ours = ours.map_or("neither blocks (INFO blocked_clients) nor answers".to_owned(), |v| v.to_string());
-        Err(Box::new(Failure { step: 0, why: "only Redis blocks".to_owned(), redis: "blocks".to_owned(), ours }))
+        let ours =
+            ours.map_or("neither blocks (INFO blocked_clients) nor answers".to_owned(), |v| v.to_string());
+        Err(Box::new(Failure {
+            step: 0,
+            why: "only Redis blocks".to_owned(),
+            redis: "blocks".to_owned(),
+            ours,
+        }))
     }
 
     /// Every blocked connection is answered by both servers or by none.
@@ -324,7 +341,9 @@ impl Pair {
             } else {
                 let ours = self.ours.connections[on].try_recv(Duration::ZERO).map_err(|e| gone(&e))?;
                 if ours.is_some() {
-                    redis = self.redis.connections[on].try_recv(Duration::from_millis(200)).expect("redis-server");
+                    redis = self.redis.connections[on]
+                        .try_recv(Duration::from_millis(200))
+                        .expect("redis-server");
                 }
                 ours
             };
@@ -342,7 +361,8 @@ impl Pair {
                     }
                 }
                 (redis, ours) => {
-                    let say = |reply: Option<Value>| reply.map_or("stays blocked".to_owned(), |v| v.to_string());
+                    let say =
+                        |reply: Option<Value>| reply.map_or("stays blocked".to_owned(), |v| v.to_string());
                     let why = format!("connection {on}, blocked in {}, is woken by one only", line(&args));
                     return Err(Box::new(Failure { step: 0, why, redis: say(redis), ours: say(ours) }));
                 }
@@ -351,7 +371,13 @@ impl Pair {
         Ok(())
     }
 
-    fn compare(&mut self, on: usize, args: &[Vec<u8>], redis: Value, ours: Value) -> Result<(), Box<Failure>> {
+    fn compare(
+        &mut self,
+        on: usize,
+        args: &[Vec<u8>],
+        redis: Value,
+        ours: Value,
+    ) -> Result<(), Box<Failure>> {
         self.counters_differ |= moves_counters(args);
         let context = Context { counters_differ: self.counters_differ };
         let name = args[0].to_ascii_uppercase();
@@ -370,12 +396,8 @@ impl Pair {
         let ok = |value: &Value| *value == Value::Simple(b"OK".to_vec());
         match name.as_slice() {
             b"MULTI" if ok(&redis_raw) => self.talks[on].queued = Some(Vec::new()),
-            b"EXEC" | b"DISCARD" if redis_raw != Value::Simple(b"QUEUED".to_vec()) => {
-                // An arity error leaves the transaction open, but it is then bound to be aborted.
-                if args.len() == 1 {
-                    self.talks[on].queued = None;
-                }
-            }
+            // With a wrong number of arguments they leave the transaction open.
+            b"EXEC" | b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
             b"RESET" => self.talks[on].queued = None,
             _ if redis_raw == Value::Simple(b"QUEUED".to_vec()) => {
                 if let Some(queued) = &mut self.talks[on].queued {
