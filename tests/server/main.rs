@@ -22,7 +22,7 @@ fn on_both(test: impl Fn(&Server)) {
     match server::redis_version().as_deref() {
         Some("7.0.15") => test(&Server::start(Kind::Redis)),
         other => {
-            println!("SKIPPED: proving the expectations needs a redis-server 7.0.15, there is {other:?}")
+            println!("SKIPPED: proving the expectations needs a redis-server 7.0.15, there is {other:?}");
         }
     }
 }
