@@ -108,7 +108,9 @@ impl Fields {
 
 impl std::fmt::Debug for Fields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_map().entries(self.iter().map(|(n, v)| (n.escape_ascii().to_string(), v.escape_ascii().to_string()))).finish()
+        f.debug_map()
+            .entries(self.iter().map(|(n, v)| (n.escape_ascii().to_string(), v.escape_ascii().to_string())))
+            .finish()
     }
 }
 

@@ -64,7 +64,9 @@ pub struct RecoveryReport {
 impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.snapshot {
-            Some((store, seq)) => write!(f, "recovered {} keys: snapshot {store} up to batch {seq}, then ", self.keys)?,
+            Some((store, seq)) => {
+                write!(f, "recovered {} keys: snapshot {store} up to batch {seq}, then ", self.keys)?
+            }
             None => write!(f, "recovered {} keys: ", self.keys)?,
         }
         write!(
@@ -77,7 +79,11 @@ impl fmt::Display for RecoveryReport {
             self.last_seq
         )?;
         let log = &self.log;
-        write!(f, "\nlog: opening {} in segment {}; {} segments, {} bytes read", log.epoch, log.segment, log.segments, log.bytes)?;
+        write!(
+            f,
+            "\nlog: opening {} in segment {}; {} segments, {} bytes read",
+            log.epoch, log.segment, log.segments, log.bytes
+        )?;
         if log.rewritten > 0 {
             write!(f, "; {} batches that no mark proved were written again", log.rewritten)?;
         }
@@ -127,7 +133,11 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     };
     let StateReplay { state, records, batches, bytes, .. } = replay;
     if state.applied().next() != log.buffer.next_seq() {
-        let why = format!("the log goes on with {}, the state ends with {}", log.buffer.next_seq(), state.applied());
+        let why = format!(
+            "the log goes on with {}, the state ends with {}",
+            log.buffer.next_seq(),
+            state.applied()
+        );
         return Err(OpenError::Unsound(why));
     }
     #[cfg(debug_assertions)]
@@ -196,7 +206,10 @@ pub(crate) fn load_root(store: &dyn SnapshotStore, root: &Root) -> Result<State,
             self.0.read(key).map_err(|error| error.why)
         }
     }
-    let fail = |why: String| StoreError { store: store.name(), why: format!("snapshot of batch {}: {why}", root.seq) };
+    let fail = |why: String| StoreError {
+        store: store.name(),
+        why: format!("snapshot of batch {}: {why}", root.seq),
+    };
     let state = State::load(&root.head, &mut FromStore(store)).map_err(|error| {
         fail(format!("page {} of batch {}: {}", error.key.page, error.key.changed_at, error.why))
     })?;

@@ -1,12 +1,14 @@
 //! The log on a simulated disk: crashes at every operation, damage in every place.
 //!
 //! Each random test prints its seed when it fails. To replay one:
-//! `CLAIMLOG_SEED=<seed> cargo test --test wal`.
+//! `CLAIMLOG_SEED=<seed> cargo test --test wal`; to search further: `CLAIMLOG_SEED=1000..9000`.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use claimlog::Seq;
+use claimlog::io::Dir;
+use claimlog::io::real::RealDir;
 use claimlog::io::sim::{CrashStyle, SimDisk, SimRng};
 use claimlog::wal::{Buffer, LogError, LogOptions, OpenError, Opened, Replay, Report, Spares, Writer, open};
 
@@ -20,8 +22,12 @@ const OPTIONS: LogOptions = LogOptions {
 };
 
 fn seeds(default: std::ops::Range<u64>) -> Vec<u64> {
+    let number = |text: &str| text.parse().expect("CLAIMLOG_SEED is a number, or two with .. between them");
     match std::env::var("CLAIMLOG_SEED") {
-        Ok(seed) => vec![seed.parse().expect("CLAIMLOG_SEED is a number")],
+        Ok(text) => match text.split_once("..") {
+            Some((from, to)) => (number(from)..number(to)).collect(),
+            None => vec![number(&text)],
+        },
         Err(_) => default.collect(),
     }
 }
@@ -106,7 +112,7 @@ impl Run {
                 assert!(matches!(e, OpenError::Io { .. }), "{e}: {context}");
                 Err(ledger)
             }
-            Err(e) => panic!("{e}: {context}"),
+            Err(e) => panic!("{e}: {context}{}", describe(disk)),
         }
     }
 
@@ -139,11 +145,11 @@ impl Run {
         }
     }
 
-    /// A snapshot at what is durable, and a cut.
-    fn cut(&mut self) -> Result<(), LogError> {
-        let below = self.writer.written().durable;
-        self.ledger.base = below.get();
-        let segments = self.writer.cut(below);
+    /// A snapshot of something durable, and a cut.
+    fn cut(&mut self, rng: &mut SimRng) -> Result<(), LogError> {
+        let durable = self.writer.written().durable.get();
+        self.ledger.base += rng.below(durable - self.ledger.base + 1);
+        let segments = self.writer.cut(Seq::new(self.ledger.base));
         self.spares.retire(&segments)
     }
 
@@ -162,7 +168,7 @@ impl Run {
                 self.writer.synced(durable);
                 self.ledger.acknowledged = self.ledger.acknowledged.max(durable.get());
             }
-            12 if rng.one_in(3) => self.cut()?,
+            12 if rng.one_in(3) => self.cut(rng)?,
             _ => self.make()?,
         }
         Ok(())
@@ -190,6 +196,28 @@ fn live(disk: &SimDisk, ledger: Ledger, seed: u64, steps: u64, context: &str) ->
     ledger
 }
 
+/// The files and what their headers say, for whoever has to find out what went wrong.
+fn describe(disk: &SimDisk) -> String {
+    let mut text = String::new();
+    for path in disk.files() {
+        let bytes = disk.read_file(&path).unwrap_or_default();
+        let number = |at: usize| {
+            let raw = bytes.get(at..at + 8).and_then(|raw| raw.try_into().ok());
+            raw.map_or(0, u64::from_le_bytes)
+        };
+        let _ = write!(text, "\n  {path}: {} bytes", bytes.len());
+        if bytes.starts_with(b"claimseg") {
+            let (epoch, ordinal, first, durable) = (number(32), number(40), number(48), number(56));
+            let _ = write!(text, ", epoch {epoch}, ordinal {ordinal}, first {first}, durable {durable}");
+            if bytes[76] & 1 != 0 {
+                let (segment, offset, batch) = (number(80), number(88), number(96));
+                let _ = write!(text, ", opening after segment {segment}, offset {offset}, batch {batch}");
+            }
+        }
+    }
+    text
+}
+
 /// Opens and must succeed; returns the report.
 fn recover(disk: &SimDisk, ledger: &mut Ledger, context: &str) -> Report {
     match reopen(disk, ledger.base, ledger.base) {
@@ -197,17 +225,7 @@ fn recover(disk: &SimDisk, ledger: &mut Ledger, context: &str) -> Report {
             ledger.check(&found, context);
             opened.report
         }
-        Err(e) => {
-            let mut files = String::new();
-            for path in disk.files() {
-                let _ = write!(
-                    files,
-                    "\n  {path}: {} bytes",
-                    disk.read_file(&path).map_or(0, |bytes| bytes.len())
-                );
-            }
-            panic!("{e}: {context}{files}");
-        }
+        Err(e) => panic!("{e}: {context}{}", describe(disk)),
     }
 }
 
@@ -253,7 +271,7 @@ fn crash_recovery(crashed: &SimDisk, ledger: &Ledger, seed: u64, context: &str) 
             served = true;
         }
         assert!(disk.crashed() || served);
-        let style = CrashStyle::ALL[(seed + at) as usize % CrashStyle::ALL.len()];
+        let style = CrashStyle::ALL[SimRng::new(seed + at).below(5) as usize];
         let context = format!("{context}, then crash at {at} of the recovery's {ops}, {style:?}");
         let twice = disk.after_crash(seed + at, style);
         recover(&twice, &mut ledger, &context);
@@ -280,6 +298,42 @@ fn many_lives_with_random_crashes() {
     }
 }
 
+/// What a killed opening had done is in the page cache: the next opening builds on it, and then the power
+/// fails.
+#[test]
+fn an_opening_killed_at_every_operation_and_a_power_cut_at_every_operation_of_the_next() {
+    for seed in seeds(0..4) {
+        let disk = SimDisk::new(seed);
+        let ledger = live_without_cut(&disk, Ledger::default(), seed, false);
+        let killed = disk.after_crash(seed, CrashStyle::Killed);
+        let openings = |disk: &SimDisk, ledger: &mut Ledger| {
+            let whole = disk.fork();
+            recover(&whole, ledger, "no crash");
+            whole.ops() - disk.ops()
+        };
+        let ops = openings(&killed, &mut ledger.clone());
+        for at in 1..=ops {
+            let first = killed.fork();
+            first.crash_at(at);
+            assert!(reopen(&first, 0, 0).is_err());
+            let first = first.after_crash(seed, CrashStyle::Killed);
+            let ops = openings(&first, &mut ledger.clone());
+            for then in 1..=ops {
+                let second = first.fork();
+                second.crash_at(then);
+                assert!(reopen(&second, 0, 0).is_err());
+                for (round, style) in (0..8).flat_map(|round| CrashStyle::ALL.map(|style| (round, style))) {
+                    let found = second.after_crash(seed * 100 + round, style);
+                    let context = format!(
+                        "CLAIMLOG_SEED={seed}, killed at {at}, power cut at {then}, {style:?}, {round}"
+                    );
+                    recover(&found, &mut ledger.clone(), &context);
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn a_new_store_needs_no_human_whenever_it_dies() {
     let whole = SimDisk::new(0);
@@ -297,8 +351,8 @@ fn a_new_store_needs_no_human_whenever_it_dies() {
     }
 }
 
-/// A store that lived three times, and everything about it acknowledged: a clean close, a kill with a tail that
-/// nothing proves, a clean close.
+/// A store that lived three times, and everything about it acknowledged: a clean close, a kill with a tail
+/// that nothing proves, a clean close.
 fn three_lives(seed: u64) -> (SimDisk, Ledger) {
     let disk = SimDisk::new(seed);
     let ledger = live_without_cut(&disk, Ledger::default(), seed, true);
@@ -455,7 +509,7 @@ fn what_a_snapshot_holds_is_not_needed_and_what_it_proves_is() {
     assert_eq!((found.len(), opened.buffer.next_seq().get()), (0, last + 1));
     assert_eq!(label(reopen(&disk.fork(), last, last + 1)), "proven-by-snapshot");
     assert_eq!(label(reopen(&disk.fork(), last + 1, last + 1)), "proven-by-snapshot");
-    assert_eq!(label(reopen(&disk, 0, 0)), "segment-missing");
+    assert_eq!(label(reopen(&disk, 0, 0)), "start-missing");
 }
 
 fn label(outcome: Result<(Opened, Vec<Vec<u8>>), OpenError>) -> &'static str {
@@ -563,6 +617,31 @@ fn each_row_of_the_table_is_met() {
     assert_eq!(label(reopen(&foreign, 0, 0)), "segment-foreign");
 
     assert_eq!(label(reopen(&closed(), 0, 7)), "proven-by-snapshot");
+    // Sound checksums around nonsense: no accident makes that.
+    let first = closed().read_file(&segment(1)).expect("it is there");
+    let header = |at: usize, change: fn(&mut [u8])| {
+        let mut bytes = first.clone();
+        change(&mut bytes[at..at + 48]);
+        let salt = [&first[16..32], &first[32..48]].concat();
+        let crc = crc32fast::hash(&[&salt[..], &bytes[at + 8..at + 48]].concat());
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+        let disk = closed();
+        disk.write_file(&segment(1), &bytes);
+        label(reopen(&disk, 0, 0))
+    };
+    assert_eq!(header(512, |_| ()), "sound");
+    assert_eq!(header(1536, |frame| frame[16] += 1), "out-of-order");
+    assert_eq!(header(1536, |frame| frame[40] += 1), "malformed");
+    // Cut below what the only snapshot reaches.
+    let cut = small(|disk, mut run| {
+        let segments = run.writer.cut(Seq::new(4));
+        assert_eq!(segments.len(), 1);
+        run.spares.retire(&segments).expect("no fault");
+        run.make().expect("no fault");
+        assert!(!disk.files().contains(&segment(1)));
+    });
+    assert_eq!(label(reopen(&cut, 4, 4)), "sound");
+    assert_eq!(label(reopen(&cut, 3, 3)), "start-missing");
     assert_eq!(label(reopen(&SimDisk::new(0), 0, 1)), "log-missing");
     struct Refuses;
     impl Replay for Refuses {
@@ -632,6 +711,68 @@ fn a_full_disk_opens_with_a_small_segment() {
 }
 
 #[test]
+fn what_an_opening_wrote_again_is_proven_by_its_header() {
+    let killed = small(|_, run| drop(run));
+    drop(reopen(&killed, 0, 0).expect("it is sound"));
+    let newest = newest_segment(&killed);
+    let rewritten = frames(&killed, &newest);
+    assert_eq!(rewritten.len(), 1, "the last commit, which no mark had proven");
+    assert_eq!(label(reopen(&killed.fork(), 0, 0)), "sound");
+    killed.corrupt(&newest, rewritten[0] + 60, 1).expect("within the file");
+    assert_eq!(label(reopen(&killed, 0, 0)), "proven-by-mark");
+}
+
+#[test]
+fn an_old_end_that_is_sound_but_another_one_is_noticed() {
+    let disk = small(|_, run| assert!(run.writer.close(run.buffer).is_ok()));
+    let old = newest_segment(&disk);
+    drop(reopen(&disk, 0, 0).expect("it is sound"));
+    let mut bytes = disk.read_file(&old).expect("it is there");
+    let at = frames(&disk, &old).last().map_or(0, |at| *at as usize);
+    let payload_bytes = u32::from_le_bytes([bytes[at + 32], bytes[at + 33], bytes[at + 34], bytes[at + 35]]);
+    bytes[at + 48 + 100] ^= 1;
+    let salt = bytes[16..48].to_vec();
+    let crc = |parts: &[&[u8]]| crc32fast::hash(&[&salt[..], &parts.concat()[..]].concat()).to_le_bytes();
+    let payload = &bytes[at + 48..at + 48 + payload_bytes as usize];
+    let payload_crc = crc(&[&(at as u64).to_le_bytes(), payload]);
+    bytes[at + 36..at + 40].copy_from_slice(&payload_crc);
+    let header_crc = crc(&[&bytes[at + 8..at + 48]]);
+    bytes[at + 4..at + 8].copy_from_slice(&header_crc);
+    disk.write_file(&old, &bytes);
+    assert_eq!(label(reopen(&disk, 0, 0)), "proven-by-opening");
+}
+
+/// A cut once gave up the last segment with a durable header: the next one had been begun, everything before
+/// it was in a snapshot, and then a power cut took the new header. Nothing was lost, but the log could not be
+/// opened.
+#[test]
+fn a_cut_never_leaves_a_log_that_begins_with_a_header_not_yet_durable() {
+    let disk = SimDisk::new(0);
+    let Ok(mut run) = Run::start(&disk, Ledger::default(), "no crash here") else {
+        unreachable!("nothing crashes")
+    };
+    for _ in 0..4 {
+        run.append(500);
+        run.commit(true).expect("no fault");
+    }
+    // Goes into segment 2.
+    run.append(500);
+    run.commit(false).expect("no fault");
+    assert_eq!(run.writer.cut(Seq::new(4)), [], "segment 1 must stay");
+    let job = run.writer.sync_job();
+    let durable = job.run().expect("no fault");
+    run.writer.synced(durable);
+    assert_eq!(run.writer.cut(Seq::new(4)).len(), 1);
+    run.append(2000);
+    run.commit(false).expect("no fault");
+    run.ledger.base = 5;
+    assert_eq!(run.writer.cut(Seq::new(5)), [], "segment 2 must stay");
+    for style in CrashStyle::ALL {
+        recover(&disk.after_crash(0, style), &mut run.ledger.clone(), "after the cut");
+    }
+}
+
+#[test]
 fn openings_without_news_do_not_pile_up() {
     let (disk, mut ledger) = three_lives(3);
     recover(&disk, &mut ledger, "first");
@@ -649,4 +790,41 @@ fn a_file_that_cannot_be_read_is_an_error_of_the_disk_not_damage() {
     disk.break_reads(&newest).expect("it is there");
     let error = reopen(&disk, 0, 0).expect_err("it can't be read");
     assert!(matches!(&error, OpenError::Io { .. }) && error.to_string().contains(&newest), "{error}");
+}
+
+#[test]
+fn the_real_disk_keeps_a_log_too() {
+    let home = tempfile::tempdir().unwrap();
+    let dir: Arc<dyn Dir> = Arc::new(RealDir::create(home.path().join("data")).unwrap());
+    let options = LogOptions { segment_bytes: 1024 * 1024, ..LogOptions::default() };
+    let mut appended = Vec::new();
+    for life in 0..3 {
+        let mut found = Collect::default();
+        let Opened { mut buffer, mut writer, spares, report } =
+            open(&dir, &options, Seq::ZERO, Seq::ZERO, &mut found).unwrap();
+        assert_eq!((found.batches, report.cut), (std::mem::take(&mut appended), None));
+        for seq in 1..buffer.next_seq().get() {
+            appended.push(content(seq, (seq % 3000) as usize));
+        }
+        for round in 0..2000 {
+            let seq = buffer.next_seq().get();
+            let batch = content(seq, (seq % 3000) as usize);
+            buffer.append(&batch);
+            appended.push(batch);
+            if round % 50 == 0 {
+                let (written, spent) = writer.write(buffer.take(), round % 100 == 0).unwrap();
+                assert_eq!(written.last.get(), seq);
+                buffer.recycle(spent);
+            }
+            if let Some(ordinal) = spares.wanted() {
+                spares.make(ordinal).unwrap();
+            }
+        }
+        if life == 1 {
+            // Killed: what was written is there, what was only appended is not.
+            appended.truncate(writer.written().last.get() as usize);
+        } else {
+            writer.close(buffer).unwrap();
+        }
+    }
 }

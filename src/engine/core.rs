@@ -3,11 +3,11 @@
 //! Memory only: no I/O, no await, no callback while the lock is held. What a change drops and who was served is taken
 //! along when the lock is left ([`After`]) and dealt with outside.
 
+use super::Ticket;
 use super::options::Settings;
 use super::touched::{Place, Touched, touched};
 use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
 use super::watch::Watchers;
-use super::Ticket;
 use crate::error::Error;
 use crate::id::Seq;
 use crate::op::{Key, Op, Presence, Refusal, Stop, StreamRead, View};
@@ -138,9 +138,12 @@ impl Core {
             return Err(halt);
         }
         if !(self.waiters.is_empty() && self.watchers.is_empty()) {
-            records.iter().filter_map(|record| touched(&self.state, record)).collect::<Vec<_>>().into_iter().for_each(
-                |touched| self.note(touched),
-            );
+            records
+                .iter()
+                .filter_map(|record| touched(&self.state, record))
+                .collect::<Vec<_>>()
+                .into_iter()
+                .for_each(|touched| self.note(touched));
         }
         let seq = self.state.applied().next();
         // What was encoded is what replay will see: a slip of the codec shows at once in a debug build.
@@ -151,7 +154,9 @@ impl Core {
         if let Err(why) = absorbed {
             // Nothing of this batch is in the log, and nothing more will be (I8).
             self.batch.truncate(mark);
-            return Err(Halt::Error(self.fail(format!("a decision does not fit the state, which is a bug: {why}"))));
+            return Err(Halt::Error(
+                self.fail(format!("a decision does not fit the state, which is a bug: {why}")),
+            ));
         }
         Ok(())
     }
@@ -175,7 +180,8 @@ impl Core {
         match touched.what {
             Place::Key(key) => self.note_key(key, touched.watched, touched.awaited),
             Place::Database(db) => {
-                let exists = |key: &Key| self.state.database(db).stream(&key.name).is_ok_and(|found| found.is_some());
+                let exists =
+                    |key: &Key| self.state.database(db).stream(&key.name).is_ok_and(|found| found.is_some());
                 let watched: Vec<Key> = self.watchers.keys_in(db).into_iter().filter(exists).collect();
                 let awaited: Vec<Key> = self.waiters.keys_in(db).into_iter().filter(exists).collect();
                 watched.into_iter().for_each(|key| self.note_key(key, touched.watched, false));

@@ -150,7 +150,8 @@ impl Engine {
             snapshots: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
         });
-        let helper = if options.threads { Some(Helper::start(&shared).map_err(OpenError::Thread)?) } else { None };
+        let helper =
+            if options.threads { Some(Helper::start(&shared).map_err(OpenError::Thread)?) } else { None };
         Ok((Self { shared, _helper: helper.map(Arc::new) }, report))
     }
 

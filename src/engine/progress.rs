@@ -45,7 +45,8 @@ impl Progress {
             return;
         }
         let visible = self.visible();
-        let (ready, later) = std::mem::take(&mut waiting.wakers).into_iter().partition(|(seq, _)| *seq <= visible);
+        let (ready, later) =
+            std::mem::take(&mut waiting.wakers).into_iter().partition(|(seq, _)| *seq <= visible);
         waiting.wakers = later;
         drop(waiting);
         let ready: Vec<(Seq, Waker)> = ready;

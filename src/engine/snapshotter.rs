@@ -123,7 +123,10 @@ fn verify(store: &dyn SnapshotStore, root: &Root, written: &[(PartKey, u32)]) ->
     }
     for (key, crc) in written {
         if crc32fast::hash(&store.read(*key)?) != *crc {
-            return Err(fail(format!("page {} of batch {} does not read back as written", key.page, key.changed_at)));
+            return Err(fail(format!(
+                "page {} of batch {} does not read back as written",
+                key.page, key.changed_at
+            )));
         }
     }
     Ok(())

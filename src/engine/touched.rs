@@ -31,7 +31,9 @@ pub(super) fn touched(state: &State, record: &Record<'_>) -> Option<Touched> {
             return Some(Touched { what: Place::Database(index), watched: true, awaited: true });
         }
         Record::StreamDeleted { stream } | Record::EntryAdded { stream, .. } => (*stream, true, true),
-        Record::EntriesTrimmed { stream, .. } | Record::EntriesDeleted { stream, .. } => (*stream, true, false),
+        Record::EntriesTrimmed { stream, .. } | Record::EntriesDeleted { stream, .. } => {
+            (*stream, true, false)
+        }
         Record::GroupDestroyed { group } => (group.stream, false, true),
         Record::IdsSet { .. }
         | Record::GroupCreated { .. }

@@ -27,7 +27,9 @@ impl<'a> Transaction<'a> {
         match self.core.step(op, self.now_ms, false) {
             Ok(reply) => Ok(reply),
             Err(Halt::Error(error)) => Err(error),
-            Err(Halt::NotYet) => Err(Error::failed("a step inside a transaction was told to wait, which is a bug")),
+            Err(Halt::NotYet) => {
+                Err(Error::failed("a step inside a transaction was told to wait, which is a bug"))
+            }
         }
     }
 }

@@ -140,7 +140,8 @@ impl Dir for RealDir {
             }
             _ => {}
         }
-        // That it is there does not prove that its name is durable: who created it may have died before the sync.
+        // That it is there does not prove that its name is durable: who created it may have died before the
+        // sync.
         sync_dir(&self.path)?;
         Ok(Arc::new(Self::open(path)?))
     }

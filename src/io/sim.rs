@@ -6,21 +6,22 @@
 //! [`Dir::subdir`] makes the name it creates durable by itself.
 //!
 //! # Faults that are injected
-//! - the end of the process, or of the power, at the n-th mutating operation ([`SimDisk::crash_at`]); a write may
-//!   have been carried out in part;
-//! - at a power cut ([`CrashStyle`]): each unsynced sector lost, kept, or replaced by junk, each on its own, so
-//!   that writes are torn and reordered; an unsynced length kept, lost or in between; each unsynced directory
-//!   operation kept or lost;
-//! - a kill ([`CrashStyle::Killed`]): all that was written can be read, but what was not synced is as volatile as
-//!   before, so that a power cut that follows may take it;
+//! - the end of the process, or of the power, at the n-th mutating operation ([`SimDisk::crash_at`]); a write
+//!   may have been carried out in part;
+//! - at a power cut ([`CrashStyle`]): each unsynced sector lost, kept, or replaced by junk, each on its own,
+//!   so that writes are torn and reordered; an unsynced length kept, lost or in between; each unsynced
+//!   directory operation kept or lost;
+//! - a kill ([`CrashStyle::Killed`]): all that was written can be read, but what was not synced is as
+//!   volatile as before, so that a power cut that follows may take it;
 //! - a sync that fails, once or for good, after which what it was to make durable may be forgotten silently;
 //! - a write that fails half-way, a disk that is full, a file that can't be read, bytes that rot.
 //!
 //! # Faults that are not injected
-//! - a synced sector that is damaged by a later write to another one (the log keeps to its own sectors, and an
-//!   erase block that takes its neighbours along is the business of redundancy below the file system);
+//! - a synced sector that is damaged by a later write to another one (the log keeps to its own sectors, and
+//!   an erase block that takes its neighbours along is the business of redundancy below the file system);
 //! - a disk that says "synced" and lies: nothing above could notice;
-//! - the states in between when one sector is written twice between two syncs: it is the last or the synced one.
+//! - the states in between when one sector is written twice between two syncs: it is the last or the synced
+//!   one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -68,7 +69,8 @@ impl SimRng {
 /// What is left after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CrashStyle {
-    /// The process died, the machine did not: everything written is seen, what was not synced is still volatile.
+    /// The process died, the machine did not: everything written is seen, what was not synced is still
+    /// volatile.
     Killed,
     /// Power was cut, but everything had just reached the disk.
     Kept,
@@ -374,8 +376,8 @@ impl SimDisk {
         Arc::new(SimDir { disk: self.clone(), path: String::new() })
     }
 
-    /// How many mutating operations (write, length, sync, create, rename, remove, directory sync and creation)
-    /// were begun.
+    /// How many mutating operations (write, length, sync, create, rename, remove, directory sync and
+    /// creation) were begun.
     #[must_use]
     pub fn ops(&self) -> u64 {
         self.image().ops

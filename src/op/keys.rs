@@ -30,7 +30,6 @@ impl Op for Del {
     }
 }
 
-
 /// EXISTS (1.0; several keys 3.0.3). A key named twice counts twice. TYPE asks the same of one key.
 #[derive(Clone, Debug)]
 pub struct Exists {
@@ -52,7 +51,6 @@ impl Op for Exists {
     }
 }
 
-
 /// KEYS (1.0): all keys whose name matches a glob pattern.
 #[derive(Clone, Debug)]
 pub struct Keys {
@@ -70,7 +68,6 @@ impl Op for Keys {
         Decision::read(names.filter(|name| glob_match(&self.pattern, name)).cloned().collect())
     }
 }
-
 
 /// SCAN (2.8): some of the keys, and where to go on. A key that is there all the time is returned exactly once.
 #[derive(Clone, Debug)]
@@ -116,7 +113,6 @@ impl Op for Scan {
     }
 }
 
-
 /// DBSIZE (1.0): how many keys a database has.
 #[derive(Clone, Debug)]
 pub struct DbSize {
@@ -131,7 +127,6 @@ impl Op for DbSize {
         Decision::read(view.state.database(self.db).key_count())
     }
 }
-
 
 /// FLUSHDB and FLUSHALL (1.0).
 #[derive(Clone, Debug)]
@@ -152,4 +147,3 @@ impl Op for Flush {
         Decision::change((), flushed.map(|database| Record::DatabaseFlushed { db: database.no() }).collect())
     }
 }
-

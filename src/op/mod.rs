@@ -202,8 +202,12 @@ fn join_group<'a>(
         return Ok(Joined { no: consumer.no, created: None });
     }
     let no = ConsumerNo::new(view.state.next_consumer().get() + created_before);
-    let created =
-        Record::ConsumerCreated { group: group_at.clone(), consumer: no, name: name.into(), at_ms: view.now_ms };
+    let created = Record::ConsumerCreated {
+        group: group_at.clone(),
+        consumer: no,
+        name: name.into(),
+        at_ms: view.now_ms,
+    };
     Ok(Joined { no, created: Some(created) })
 }
 
@@ -215,7 +219,10 @@ struct Joined<'a> {
 }
 
 /// The ids that pass, ascending, each once.
-fn ascending(ids: &[EntryId], passes: impl Fn(EntryId) -> Result<bool, Needs>) -> Result<Vec<EntryId>, Needs> {
+fn ascending(
+    ids: &[EntryId],
+    passes: impl Fn(EntryId) -> Result<bool, Needs>,
+) -> Result<Vec<EntryId>, Needs> {
     let mut kept = Vec::with_capacity(ids.len());
     for id in ids {
         if passes(*id)? {

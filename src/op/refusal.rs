@@ -88,8 +88,12 @@ impl Refusal {
     fn fixed_text(&self) -> &'static str {
         match self {
             Self::IdZero => "ERR The ID specified in XADD must be greater than 0-0",
-            Self::IdTooSmall => "ERR The ID specified in XADD is equal or smaller than the target stream top item",
-            Self::IdsExhausted => "ERR The stream has exhausted the last possible ID, unable to add more items",
+            Self::IdTooSmall => {
+                "ERR The ID specified in XADD is equal or smaller than the target stream top item"
+            }
+            Self::IdsExhausted => {
+                "ERR The stream has exhausted the last possible ID, unable to add more items"
+            }
             Self::EntryTooLarge => "ERR Elements are too large to be stored",
             Self::NoSuchKey => "ERR no such key",
             Self::GroupNeedsKey => {
@@ -97,7 +101,9 @@ impl Refusal {
                  the MKSTREAM option to create an empty stream automatically."
             }
             Self::GroupExists => "BUSYGROUP Consumer Group name already exists",
-            Self::SetIdBelowTop => "ERR The ID specified in XSETID is smaller than the target stream top item",
+            Self::SetIdBelowTop => {
+                "ERR The ID specified in XSETID is smaller than the target stream top item"
+            }
             Self::SetIdBelowLength => {
                 "ERR The entries_added specified in XSETID is smaller than the target stream length"
             }
@@ -115,7 +121,9 @@ impl Refusal {
             Self::LogFull => {
                 "MISCONF the log has no room, so nothing can be added; delete or trim streams, or give it more disk"
             }
-            Self::NoSuchGroup { .. } | Self::NoSuchKeyOrGroup { .. } | Self::NoSuchGroupToRead { .. } => "NOGROUP",
+            Self::NoSuchGroup { .. } | Self::NoSuchKeyOrGroup { .. } | Self::NoSuchGroupToRead { .. } => {
+                "NOGROUP"
+            }
         }
     }
 }

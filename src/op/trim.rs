@@ -40,7 +40,10 @@ impl Op for XTrim {
         let Some(stream) = view.stream(&self.key)? else { return Decision::read(0) };
         let cut = self.trim.plan(Some(stream), None, view.node_limits)?;
         let removed = cut.as_ref().map_or(0, |cut| cut.removed);
-        Decision::change(removed, cut.map(|cut| cut.record(view.at(self.key.db, stream))).into_iter().collect())
+        Decision::change(
+            removed,
+            cut.map(|cut| cut.record(view.at(self.key.db, stream))).into_iter().collect(),
+        )
     }
 }
 
@@ -126,7 +129,9 @@ impl Trim {
         if let Some(stream) = stream {
             stream.entries.visit_nodes(|mut node| {
                 visited += 1;
-                if let Some(appended) = appended.filter(|appended| visited == node_count && !appended.opens_node) {
+                if let Some(appended) =
+                    appended.filter(|appended| visited == node_count && !appended.opens_node)
+                {
                     node = NodeOutline { live: node.live + 1, last_id: appended.id };
                 }
                 let visit = take(node);
@@ -151,4 +156,3 @@ impl Trim {
         })
     }
 }
-

@@ -26,4 +26,3 @@ impl Op for XAck {
         Decision::change(acknowledged, record.into_iter().collect())
     }
 }
-

@@ -85,4 +85,3 @@ impl XAdd {
         if id > last_id { Ok(id) } else { Err(Refusal::IdTooSmall) }
     }
 }
-

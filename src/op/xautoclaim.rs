@@ -78,4 +78,3 @@ impl Op for XAutoClaim {
         Ok(Decision { reply, records, seen })
     }
 }
-

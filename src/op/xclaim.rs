@@ -139,4 +139,3 @@ impl XClaim {
         wanted.filter(|wanted| *wanted <= now).and_then(|wanted| u64::try_from(wanted).ok()).unwrap_or(now_ms)
     }
 }
-

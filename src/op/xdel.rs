@@ -22,4 +22,3 @@ impl Op for XDel {
         Decision::change(deleted, (deleted > 0).then_some(record).into_iter().collect())
     }
 }
-

@@ -64,11 +64,11 @@ impl Op for XGroupCreate {
             }
         };
         let cursor = self.start.cursor(stream, self.entries_read);
-        records.push(Record::GroupCreated { group: GroupAt { stream: at, name: (&self.group).into() }, cursor });
+        records
+            .push(Record::GroupCreated { group: GroupAt { stream: at, name: (&self.group).into() }, cursor });
         Decision::change((), records)
     }
 }
-
 
 /// XGROUP SETID (5.0; `entries_read` 7.0).
 #[derive(Clone, Debug)]
@@ -93,7 +93,6 @@ impl Op for XGroupSetId {
     }
 }
 
-
 /// XGROUP DESTROY (5.0). Answers whether there was such a group.
 #[derive(Clone, Debug)]
 pub struct XGroupDestroy {
@@ -114,7 +113,6 @@ impl Op for XGroupDestroy {
         }
     }
 }
-
 
 /// XGROUP CREATECONSUMER (6.2). Answers whether it is new.
 #[derive(Clone, Debug)]
@@ -137,7 +135,6 @@ impl Op for XGroupCreateConsumer {
     }
 }
 
-
 /// XGROUP DELCONSUMER (5.0). Answers how many pending entries went with it.
 #[derive(Clone, Debug)]
 pub struct XGroupDelConsumer {
@@ -159,4 +156,3 @@ impl Op for XGroupDelConsumer {
         Decision::change(pending, vec![Record::ConsumerRemoved { group: group_at, consumer: consumer.no }])
     }
 }
-

@@ -73,7 +73,6 @@ impl Op for XInfoStream {
     }
 }
 
-
 /// XINFO STREAM key FULL (6.0).
 #[derive(Clone, Debug)]
 pub struct XInfoStreamFull {
@@ -131,7 +130,10 @@ impl Op for XInfoStreamFull {
             groups.push(GroupInfoFull {
                 info: group_info(stream, group)?,
                 pending: group.pending.rows().take(count).map(|row| full_row(group, row)).collect(),
-                consumers: group.consumers().map(|consumer| full_consumer(view, group, consumer, count)).collect(),
+                consumers: group
+                    .consumers()
+                    .map(|consumer| full_consumer(view, group, consumer, count))
+                    .collect(),
             });
         }
         let entries = stream.entries.range(EntryId::MIN, EntryId::MAX, count, false)?;
@@ -155,7 +157,6 @@ fn full_consumer(view: &View<'_>, group: &Group, consumer: &Consumer, count: usi
         pending: rows.map(|row| (row.id, row.delivered_ms, row.delivery_count)).collect(),
     }
 }
-
 
 /// XINFO GROUPS key (5.0). Groups come by name.
 #[derive(Clone, Debug)]
@@ -186,11 +187,11 @@ impl Op for XInfoGroups {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
         let stream = stream(view, &self.key)?;
-        let groups: Result<Vec<GroupInfo>, Needs> = stream.groups().map(|group| group_info(stream, group)).collect();
+        let groups: Result<Vec<GroupInfo>, Needs> =
+            stream.groups().map(|group| group_info(stream, group)).collect();
         Decision::read(groups?)
     }
 }
-
 
 /// XINFO CONSUMERS key group (5.0). Consumers come by name.
 #[derive(Clone, Debug)]
@@ -230,4 +231,3 @@ impl Op for XInfoConsumers {
         Decision::read(group.consumers().map(info).collect())
     }
 }
-

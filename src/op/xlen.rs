@@ -16,4 +16,3 @@ impl Op for XLen {
         Decision::read(view.stream(&self.key)?.map_or(0, |stream| stream.entries.len()))
     }
 }
-

@@ -35,7 +35,6 @@ impl Op for XPendingSummary {
     }
 }
 
-
 /// XPENDING key group start end count (5.0; `min_idle_ms` 6.2): rows.
 #[derive(Clone, Debug)]
 pub struct XPendingRows {
@@ -77,7 +76,8 @@ impl Op for XPendingRows {
         let mut look = |row: &Pending| {
             let more = row.id <= self.last && (rows.len() as u64) < self.count;
             let idle_ms = view.idle_ms(row.delivered_ms);
-            if let Some(name) = group.consumer_name(row.owner).filter(|_| more && idle_ms >= self.min_idle_ms) {
+            if let Some(name) = group.consumer_name(row.owner).filter(|_| more && idle_ms >= self.min_idle_ms)
+            {
                 let (id, delivery_count) = (row.id, row.delivery_count);
                 rows.push(PendingRow { id, consumer: name.clone(), idle_ms, delivery_count });
             }
@@ -103,4 +103,3 @@ impl Op for XPendingRows {
         Decision::read(rows)
     }
 }
-

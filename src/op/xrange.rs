@@ -26,4 +26,3 @@ impl Op for XRange {
         Decision::read(Some(stream.entries.range(self.first, self.last, count, self.reverse)?))
     }
 }
-

@@ -78,4 +78,3 @@ impl From<Entry> for PendingEntry {
         Self { id: entry.id, fields: Some(entry.fields) }
     }
 }
-

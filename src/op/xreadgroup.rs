@@ -89,9 +89,7 @@ impl XReadGroup {
     ) -> Result<(), Stop> {
         let (stream, group) = self.find(view, key)?;
         let group_at = GroupAt { stream: view.at(self.db, stream), name: (&self.group).into() };
-        let new_consumer = |record: &&Record<'_>| {
-            matches!(record, Record::ConsumerCreated { consumer, .. } if *consumer >= view.state.next_consumer())
-        };
+        let new_consumer = |record: &&Record<'_>| matches!(record, Record::ConsumerCreated { consumer, .. } if *consumer >= view.state.next_consumer());
         let created_before = decision.records.iter().filter(new_consumer).count() as u64;
         let joined = join_group(view, group, &group_at, &self.consumer, created_before)?;
         match joined.created {
@@ -99,10 +97,17 @@ impl XReadGroup {
             None => decision.seen.push(joined.no),
         }
         let entries = match from {
-            GroupFrom::New => self.deliver(view, (stream, group), group_at, joined.no, &mut decision.records)?,
-            GroupFrom::History(after) => {
-                Some(self.read_history(view, (stream, group), group_at, joined.no, after, &mut decision.records)?)
+            GroupFrom::New => {
+                self.deliver(view, (stream, group), group_at, joined.no, &mut decision.records)?
             }
+            GroupFrom::History(after) => Some(self.read_history(
+                view,
+                (stream, group),
+                group_at,
+                joined.no,
+                after,
+                &mut decision.records,
+            )?),
         };
         if let Some(entries) = entries {
             decision.reply.push(StreamRead { key: key.clone(), entries });
@@ -162,4 +167,3 @@ impl XReadGroup {
         Ok(entries)
     }
 }
-

@@ -50,4 +50,3 @@ impl Op for XSetId {
         Decision::change((), records)
     }
 }
-

@@ -72,7 +72,10 @@ impl BatchBytes {
 
     /// The records after a mark, decoded from their bytes.
     pub fn since(&self, mark: Mark) -> Records<'_> {
-        Records { bytes: &self.bytes[mark.len.max(COUNT_BYTES)..], left: self.record_count - mark.record_count }
+        Records {
+            bytes: &self.bytes[mark.len.max(COUNT_BYTES)..],
+            left: self.record_count - mark.record_count,
+        }
     }
 }
 
@@ -107,7 +110,8 @@ impl<'a> Iterator for Records<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
             let rest = std::mem::take(&mut self.bytes);
-            return (!rest.is_empty()).then(|| Err(Malformed(format!("{} bytes after the last record", rest.len()))));
+            return (!rest.is_empty())
+                .then(|| Err(Malformed(format!("{} bytes after the last record", rest.len()))));
         }
         // Borrowed decoding allocates only for lists of ids and rows, and those can't be longer than the bytes left:
         // serde asks for at most 4096 elements ahead.
@@ -193,7 +197,10 @@ mod tests {
         }
         for len in 0..batch.len() {
             let cut = &batch.bytes()[..len];
-            assert!(records(cut).and_then(|records| records.collect::<Result<Vec<_>, _>>()).is_err(), "cut at {len}");
+            assert!(
+                records(cut).and_then(|records| records.collect::<Result<Vec<_>, _>>()).is_err(),
+                "cut at {len}"
+            );
         }
         let longer = [batch.bytes(), &[0]].concat();
         assert!(records(&longer).unwrap().collect::<Result<Vec<_>, _>>().is_err());
@@ -216,7 +223,11 @@ mod tests {
         if std::env::var_os("CLAIMLOG_BLESS").is_some() {
             std::fs::write(path, &lines).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(path).unwrap(), lines, "see docs/format.md before changing the format");
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            lines,
+            "see docs/format.md before changing the format"
+        );
     }
 
     #[test]

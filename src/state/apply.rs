@@ -34,11 +34,15 @@ impl State {
             Record::EntryAdded { stream, id, opens_node, fields } => {
                 self.entry_added(seq, *stream, *id, *opens_node, fields)
             }
-            Record::EntriesTrimmed { stream, through, removed } => self.trimmed(seq, *stream, *through, *removed),
+            Record::EntriesTrimmed { stream, through, removed } => {
+                self.trimmed(seq, *stream, *through, *removed)
+            }
             Record::EntriesDeleted { stream, ids } => self.entries_deleted(seq, *stream, ids),
             Record::IdsSet { stream, last_id, entries_added, max_deleted_id } => {
                 let top = self.stream(*stream)?.entries.last_id()?;
-                ensure(top.is_none_or(|top| top <= *last_id), || format!("{last_id} is below the last entry"))?;
+                ensure(top.is_none_or(|top| top <= *last_id), || {
+                    format!("{last_id} is below the last entry")
+                })?;
                 self.change_stream(seq, *stream, |stream, _, _| {
                     stream.last_id = *last_id;
                     stream.entries_added = *entries_added;
@@ -47,12 +51,10 @@ impl State {
                 })
             }
             Record::GroupCreated { group, cursor } => self.group_created(seq, group, *cursor),
-            Record::GroupMoved { group, cursor } => {
-                self.change_group(seq, group, |group, _| {
-                    group.cursor = *cursor;
-                    Ok(())
-                })
-            }
+            Record::GroupMoved { group, cursor } => self.change_group(seq, group, |group, _| {
+                group.cursor = *cursor;
+                Ok(())
+            }),
             Record::GroupDestroyed { group } => self.group_destroyed(seq, group),
             Record::ConsumerCreated { group, consumer, name, at_ms } => {
                 self.consumer_created(seq, group, *consumer, owned(name), *at_ms)
@@ -87,7 +89,8 @@ impl State {
     }
 
     fn stream(&self, at: StreamAt) -> Result<&Stream, Misfit> {
-        self.stream_at(at)?.ok_or_else(|| Misfit(format!("there is no stream {} in database {}", at.no, at.db)))
+        self.stream_at(at)?
+            .ok_or_else(|| Misfit(format!("there is no stream {} in database {}", at.no, at.db)))
     }
 
     fn group(&self, at: &GroupAt<'_>) -> Result<&Group, Misfit> {
@@ -112,7 +115,8 @@ impl State {
         let mut stamp = Stamp { seq, next_page };
         let database = databases.iter_mut().find(|database| database.no == at.db);
         let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
-        let changed = database.streams.update(&at.no, &mut stamp, |stream, stamp| change(stream, stamp, trash))?;
+        let changed =
+            database.streams.update(&at.no, &mut stamp, |stream, stamp| change(stream, stamp, trash))?;
         changed.ok_or_else(|| Misfit(format!("there is no stream {}", at.no)))?.map_err(Misfit::from)
     }
 
@@ -135,7 +139,9 @@ impl State {
         let mut stamp = Stamp { seq, next_page };
         let database = databases.iter_mut().find(|database| database.no == at.db);
         let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
-        ensure(database.names.get::<[u8]>(&name)?.is_none(), || format!("the name {name:?} is bound already"))?;
+        ensure(database.names.get::<[u8]>(&name)?.is_none(), || {
+            format!("the name {name:?} is bound already")
+        })?;
         database.names.insert(Name { name: name.clone(), stream: at.no }, &mut stamp)?;
         database.streams.insert(Stream::new(at.no, name), &mut stamp)?;
         self.next_stream = self.next_stream.next();
@@ -153,7 +159,14 @@ impl State {
         Ok(())
     }
 
-    fn entry_added(&mut self, seq: Seq, at: StreamAt, id: EntryId, opens_node: bool, fields: &Blob<'_>) -> Applied {
+    fn entry_added(
+        &mut self,
+        seq: Seq,
+        at: StreamAt,
+        id: EntryId,
+        opens_node: bool,
+        fields: &Blob<'_>,
+    ) -> Applied {
         let last_id = self.stream(at)?.last_id;
         ensure(id > last_id, || format!("entry {id} is not above {last_id} in stream {}", at.no))?;
         let fields = Fields::from_packed(owned(fields));
@@ -168,7 +181,9 @@ impl State {
 
     fn trimmed(&mut self, seq: Seq, at: StreamAt, through: EntryId, removed: u64) -> Applied {
         let found = self.stream(at)?.entries.count_through(through)?;
-        ensure(found == removed, || format!("{found} entries of stream {} are not above {through}, not {removed}", at.no))?;
+        ensure(found == removed, || {
+            format!("{found} entries of stream {} are not above {through}, not {removed}", at.no)
+        })?;
         self.change_stream(seq, at, |stream, stamp, trash| stream.entries.trim_through(through, stamp, trash))
     }
 
@@ -266,7 +281,9 @@ impl State {
         let group = self.group(at)?;
         ensure(ids.is_sorted_by(|a, b| a < b), || "acknowledged ids are not ascending".into())?;
         for id in ids {
-            ensure(group.pending.get(*id)?.is_some(), || format!("{id} is not pending in group {:?}", at.name))?;
+            ensure(group.pending.get(*id)?.is_some(), || {
+                format!("{id} is not pending in group {:?}", at.name)
+            })?;
         }
         self.change_group(seq, at, |group, stamp| {
             for id in ids {

@@ -250,7 +250,8 @@ impl Entries {
                     continue;
                 }
                 batch.clear();
-                let wanted = node.entries().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
+                let wanted =
+                    node.entries().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
                 batch.extend(wanted.filter(|entry| !entry.deleted));
                 if reverse {
                     batch.reverse();
@@ -262,7 +263,9 @@ impl Entries {
                 }
             }
             page = match (nodes.first(), nodes.last()) {
-                (Some(head), _) if reverse && head.master_id > first => self.pages.leaf_before(&head.master_id)?,
+                (Some(head), _) if reverse && head.master_id > first => {
+                    self.pages.leaf_before(&head.master_id)?
+                }
                 (_, Some(tail)) if !reverse && tail.last_id < last => self.pages.leaf_after(&tail.last_id)?,
                 _ => None,
             };
@@ -313,7 +316,11 @@ impl Entries {
         while let Some(current) = page {
             for node in &current.nodes {
                 if left < u64::from(node.live) {
-                    found = node.entries().filter(|entry| !entry.deleted).nth(left as usize).map(|entry| entry.id);
+                    found = node
+                        .entries()
+                        .filter(|entry| !entry.deleted)
+                        .nth(left as usize)
+                        .map(|entry| entry.id);
                     return Ok(found);
                 }
                 left -= u64::from(node.live);
@@ -397,7 +404,8 @@ impl Node {
             redis_bytes += listpack::string_bytes(name);
         }
         let entries_at = packed.len() as u32;
-        let mut node = Self { master_id: id, last_id: id, live: 0, deleted: 0, redis_bytes, entries_at, packed };
+        let mut node =
+            Self { master_id: id, last_id: id, live: 0, deleted: 0, redis_bytes, entries_at, packed };
         node.append(id, fields);
         node
     }
@@ -522,7 +530,8 @@ mod tests {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 (dice >> 33) % below
             };
-            let limits = NodeLimits { entries_max: 1 + seed % 7, bytes_max: if seed % 3 == 0 { 200 } else { 4096 } };
+            let limits =
+                NodeLimits { entries_max: 1 + seed % 7, bytes_max: if seed % 3 == 0 { 200 } else { 4096 } };
             let mut entries = Entries::default();
             let mut model: BTreeMap<EntryId, Fields> = BTreeMap::new();
             let mut pages = PageNo::ZERO;
@@ -550,7 +559,8 @@ mod tests {
                     _ => {
                         let through = if random(20) == 0 { EntryId::MAX } else { some_id.unwrap_or(last) };
                         if random(3) == 0 {
-                            let kept = through.successor().map_or_else(BTreeMap::new, |next| model.split_off(&next));
+                            let kept =
+                                through.successor().map_or_else(BTreeMap::new, |next| model.split_off(&next));
                             assert_eq!(entries.count_through(through).unwrap(), model.len() as u64);
                             entries.trim_through(through, &mut stamp, &mut Vec::new()).unwrap();
                             model = kept;

@@ -67,21 +67,13 @@ impl Group {
         self.names.contains_key(&no)
     }
 
-    pub(super) fn add_consumer(
-        &mut self,
-        consumer: Consumer,
-        stamp: &mut Stamp<'_>,
-    ) -> Result<(), Needs> {
+    pub(super) fn add_consumer(&mut self, consumer: Consumer, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         self.names.insert(consumer.no, consumer.name.clone());
         self.consumers.insert(consumer, stamp).map(drop)
     }
 
     /// Removes a consumer and what it has pending.
-    pub(super) fn remove_consumer(
-        &mut self,
-        no: ConsumerNo,
-        stamp: &mut Stamp<'_>,
-    ) -> Result<(), Needs> {
+    pub(super) fn remove_consumer(&mut self, no: ConsumerNo, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         if let Some(name) = self.names.remove(&no) {
             self.consumers.remove::<[u8]>(&name, stamp)?;
         }

@@ -97,7 +97,8 @@ impl Clone for State {
 
 impl Default for State {
     fn default() -> Self {
-        let databases: Vec<Database> = (0..DbIndex::COUNT).map(|no| Database::new(DbNo::new(no.into()))).collect();
+        let databases: Vec<Database> =
+            (0..DbIndex::COUNT).map(|no| Database::new(DbNo::new(no.into()))).collect();
         Self {
             applied: Seq::ZERO,
             databases,
@@ -222,9 +223,11 @@ impl State {
 
     /// The state that a dump came from. `load(dump(s)) == s`.
     pub(crate) fn load(head: &[u8], parts: &mut dyn Parts) -> Result<Self, LoadError> {
-        let fail = |why: String| LoadError { key: PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO }, why };
-        let (mut state, used): (Self, usize) = bincode::serde::decode_from_slice(head, bincode::config::standard())
-            .map_err(|error| fail(format!("the head can't be decoded: {error}")))?;
+        let fail =
+            |why: String| LoadError { key: PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO }, why };
+        let (mut state, used): (Self, usize) =
+            bincode::serde::decode_from_slice(head, bincode::config::standard())
+                .map_err(|error| fail(format!("the head can't be decoded: {error}")))?;
         if used != head.len() || state.databases.len() != usize::from(DbIndex::COUNT) {
             return Err(fail("the head is not that of a state".into()));
         }

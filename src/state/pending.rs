@@ -96,7 +96,11 @@ impl PendingList {
     }
 
     /// The ids that a consumer owns, from one on, ascending.
-    pub(crate) fn owned_from(&self, owner: ConsumerNo, id: EntryId) -> impl Iterator<Item = EntryId> + use<'_> {
+    pub(crate) fn owned_from(
+        &self,
+        owner: ConsumerNo,
+        id: EntryId,
+    ) -> impl Iterator<Item = EntryId> + use<'_> {
         self.by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range(id..).copied())
     }
 

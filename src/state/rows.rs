@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::id::PartKey;
 use super::tree::{Dump, Leaf, LoadError, Needs, Parts, Stamp, Summary, Tree};
+use crate::id::PartKey;
 
 /// One row of a sorted list.
 pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -138,7 +138,11 @@ impl<R: Row> Tree<Rows<R>> {
     }
 
     /// Takes a row out.
-    pub(crate) fn remove<Q: Ord + ?Sized>(&mut self, key: &Q, stamp: &mut Stamp<'_>) -> Result<Option<R>, Needs>
+    pub(crate) fn remove<Q: Ord + ?Sized>(
+        &mut self,
+        key: &Q,
+        stamp: &mut Stamp<'_>,
+    ) -> Result<Option<R>, Needs>
     where
         R::Key: Borrow<Q>,
     {
@@ -293,7 +297,8 @@ mod tests {
                         model.retain(|key, _| *key >= bound);
                     }
                     _ => {
-                        let bytes = bincode::serde::encode_to_vec(&tree, bincode::config::standard()).unwrap();
+                        let bytes =
+                            bincode::serde::encode_to_vec(&tree, bincode::config::standard()).unwrap();
                         let mut sink = |key, bytes| assert!(store.insert(key, bytes).is_none());
                         tree.dump(&mut Dump::new(dumped, &mut sink));
                         dumped = Seq::new(step);

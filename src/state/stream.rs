@@ -116,8 +116,8 @@ impl Stream {
         if id <= cursor.last_delivered_id {
             return Ok(cursor);
         }
-        let counts_on =
-            cursor.last_delivered_id >= self.first_id()? && !self.has_tombstones_from(cursor.last_delivered_id);
+        let counts_on = cursor.last_delivered_id >= self.first_id()?
+            && !self.has_tombstones_from(cursor.last_delivered_id);
         let entries_read = match cursor.entries_read {
             Some(read) if counts_on => Some(read + 1),
             _ if self.entries_added != 0 => self.entries_up_to(id)?,

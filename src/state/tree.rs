@@ -54,7 +54,9 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
 }
 
 /// A sum over the items of leaves.
-pub(crate) trait Summary: Clone + Default + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync {
+pub(crate) trait Summary:
+    Clone + Default + Debug + PartialEq + Serialize + DeserializeOwned + Send + Sync
+{
     /// Adds what another summary counts.
     fn add(&mut self, other: &Self);
 }
@@ -459,7 +461,8 @@ impl<L: Leaf> Child<L> {
             Node::Leaf(leaf) => leaf.dump_nested(dump),
             Node::Branch(children) => children.iter().for_each(|child| child.dump(dump)),
         }
-        let bytes = bincode::serde::encode_to_vec(&**node, CONFIG).expect("a page is always encodable into memory");
+        let bytes =
+            bincode::serde::encode_to_vec(&**node, CONFIG).expect("a page is always encodable into memory");
         (dump.sink)(self.part, bytes);
     }
 

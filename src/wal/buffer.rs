@@ -1,8 +1,8 @@
 //! What was appended and is not written yet: frames laid out for their places in the log, in memory.
 //!
-//! The buffer lives under the engine's lock: no I/O, no system call, no checksum here. It alone decides where a
-//! frame goes; the writer checks that it writes where the buffer says. Headers of frames and segments are left
-//! blank for the writer, which knows by then what is durable.
+//! The buffer lives under the engine's lock: no I/O, no system call, no checksum here. It alone decides where
+//! a frame goes; the writer checks that it writes where the buffer says. Headers of frames and segments are
+//! left blank for the writer, which knows by then what is durable.
 
 use std::sync::Arc;
 
@@ -15,7 +15,8 @@ use crate::id::Seq;
 /// A buffer that grew larger than this is not kept for the next turn.
 const KEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Blocks kept free at each segment's end: one for a last mark, one for the frame that says that the log goes on.
+/// Blocks kept free at each segment's end: one for a last mark, one for the frame that says that the log goes
+/// on.
 pub(super) const RESERVED_BLOCKS: u64 = 2;
 
 /// Whether there is room in the log for a batch.
@@ -251,8 +252,8 @@ impl Buffer {
         self.spares.reached(self.cursor.ordinal);
     }
 
-    /// Adds an empty frame that carries the mark "durable up to there"; says whether that was needed. Without it
-    /// the last commit before a silence is not proven to have been acknowledged.
+    /// Adds an empty frame that carries the mark "durable up to there"; says whether that was needed. Without
+    /// it the last commit before a silence is not proven to have been acknowledged.
     pub fn mark(&mut self, durable: Seq) -> bool {
         if durable <= self.carried {
             return false;
@@ -352,5 +353,109 @@ impl Buffer {
         self.bytes.resize(self.bytes.len() + index(block), 0);
         self.cursor.offset = block;
         self.spares.reached(self.cursor.ordinal);
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::super::{LogOptions, Opened, Replay, open};
+    use super::*;
+    use crate::io::sim::{SimDisk, SimRng};
+
+    struct Ignore;
+
+    impl Replay for Ignore {
+        fn batch(&mut self, _: Seq, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    fn opened(disk: &SimDisk) -> Opened {
+        let options = LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, ..LogOptions::default() };
+        open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).expect("nothing is wrong")
+    }
+
+    /// What a chunk would be written as, headers left out.
+    fn layout(chunk: &Chunk) -> String {
+        format!("{:?} {:?} {}", chunk.pieces, chunk.bytes, chunk.next_seq)
+    }
+
+    #[test]
+    fn room_is_exact() {
+        for seed in 0..50 {
+            let disk = SimDisk::new(seed);
+            let mut rng = SimRng::new(seed);
+            let Opened { mut buffer, mut writer, spares, .. } = opened(&disk);
+            for _ in 0..100 {
+                let bound = if rng.one_in(10) { 9000 } else { 700 };
+                let bytes = usize::try_from(rng.below(bound)).unwrap();
+                let before = buffer.cursor.ordinal;
+                let room = buffer.room(bytes);
+                if room == Room::NotYet {
+                    assert_eq!(spares.wanted(), Some(before.next()), "the helper is asked for it");
+                    spares.make(before.next()).unwrap();
+                }
+                assert_eq!(buffer.room(bytes), Room::Yes);
+                buffer.append(&vec![1; bytes]);
+                let moved = buffer.cursor.ordinal != before;
+                assert!(moved || room == Room::Yes);
+                assert!(buffer.cursor.ordinal <= spares.ready_upto());
+                if rng.one_in(4) {
+                    buffer.mark(writer.written().durable);
+                }
+                if rng.one_in(3) {
+                    let (written, spent) = writer.write(buffer.take(), rng.one_in(2)).unwrap();
+                    buffer.recycle(spent);
+                    assert_eq!(written.last.next(), buffer.next_seq());
+                    assert!(writer.position <= buffer.cursor.file_bytes);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_taken_out_leaves_no_trace() {
+        for seed in 0..200 {
+            let disk = SimDisk::new(seed);
+            let (mut rng, mut once) = (SimRng::new(seed), opened(&disk.fork()));
+            let mut twice = opened(&disk);
+            for _ in 0..20 {
+                let mut length = || usize::try_from(rng.below(1500)).unwrap();
+                let (kept, dropped) = (length(), length());
+                if rng.one_in(2) {
+                    let seq = twice.buffer.append(&vec![9; dropped]);
+                    twice.buffer.retract(seq);
+                }
+                if rng.one_in(5) {
+                    let durable = Seq::new(once.buffer.next_seq().get() - 1);
+                    assert_eq!(once.buffer.mark(durable), twice.buffer.mark(durable));
+                }
+                assert_eq!(once.buffer.append(&vec![1; kept]), twice.buffer.append(&vec![1; kept]));
+                if rng.one_in(4) {
+                    assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
+                }
+            }
+            assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "only the last batch")]
+    fn only_the_last_batch_can_be_taken_out() {
+        let Opened { mut buffer, .. } = opened(&SimDisk::new(0));
+        let first = buffer.append(b"one");
+        buffer.append(b"two");
+        buffer.retract(first);
+    }
+
+    #[test]
+    fn a_mark_is_carried_once() {
+        let Opened { mut buffer, mut writer, .. } = opened(&SimDisk::new(0));
+        assert!(!buffer.mark(writer.written().durable), "the opening's header carries it");
+        buffer.append(b"one");
+        let (written, _) = writer.write(buffer.take(), true).unwrap();
+        assert!(buffer.mark(written.durable));
+        assert!(!buffer.mark(written.durable));
+        assert_eq!(buffer.take().pieces.len(), 1);
     }
 }

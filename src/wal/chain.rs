@@ -1,7 +1,7 @@
 //! Which segment files make up the log: found from their headers alone, newest first.
 //!
-//! The newest sound header begins the chain. A segment follows on the one before it by number, but an opening's
-//! segment follows on the one that its header names; what lies between the two no longer counts.
+//! The newest sound header begins the chain. A segment follows on the one before it by number, but an
+//! opening's segment follows on the one that its header names; what lies between the two no longer counts.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -158,14 +158,7 @@ impl Survey {
                 Err(damage) => return Err(damage),
             }
         }
-        let Some(needed) = needed else {
-            let oldest = &links[links.len() - 1];
-            return Err(self
-                .damage(verdict::START_MISSING, oldest.found.ordinal)
-                .seq(base.next())
-                .detail(format!("it begins with batch {}", oldest.header.first_seq))
-                .into());
-        };
+        let needed = needed.expect("the first segment of a store begins with batch 1, which is needed");
         links.reverse();
         let needed_from = links.len() - needed;
         let counts = |ordinal| links.iter().any(|link| link.found.ordinal == ordinal);
@@ -193,8 +186,11 @@ impl Survey {
             return if begins { Ok(None) } else { Err(damage().into()) };
         }
         let Some(found) = self.find(ordinal) else {
+            let any_older = self.files.iter().any(|f| f.ordinal < ordinal && f.header.is_some());
+            let case = if any_older { verdict::SEGMENT_MISSING } else { verdict::START_MISSING };
             return Err(self
-                .damage(verdict::SEGMENT_MISSING, ordinal)
+                .damage(case, ordinal)
+                .seq(Seq::new(newer.header.first_seq.get() - 1))
                 .detail(format!("segment {} follows it", newer.found.ordinal))
                 .into());
         };

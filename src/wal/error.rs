@@ -9,8 +9,8 @@ use super::place::Ordinal;
 use super::verdict::Case;
 use crate::id::Seq;
 
-/// A write, sync or change of names of the log failed. It is final: nothing is tried again, every later call says
-/// the same, and only opening the store anew tells what is on disk.
+/// A write, sync or change of names of the log failed. It is final: nothing is tried again, every later call
+/// says the same, and only opening the store anew tells what is on disk.
 #[derive(Clone, Debug)]
 pub struct LogError {
     doing: &'static str,

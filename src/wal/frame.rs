@@ -2,7 +2,8 @@
 //!
 //! The byte map is in `docs/format.md`. The header has a checksum of its own, so that looking on past a frame
 //! that does not check out never depends on a payload. Both checksums cover the frame's place and offset.
-//! [`FrameHeader`] is what [`FrameHeader::decode`] found sound; [`Frame`] is one whose payload is sound as well.
+//! [`FrameHeader`] is what [`FrameHeader::decode`] found sound; [`Frame`] is one whose payload is sound as
+//! well.
 
 use std::ops::Range;
 
@@ -239,6 +240,8 @@ mod tests {
                 "020000006465"
             )
         );
+        let docs: String = include_str!("../../docs/format.md").split_whitespace().collect();
+        assert!(docs.contains(&hex), "docs/format.md shows the same bytes");
     }
 
     #[test]

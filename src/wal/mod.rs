@@ -1,7 +1,7 @@
 //! The write-ahead log: batches of bytes with sequence numbers, durable before anyone is told.
 //!
-//! It knows bytes and numbers, never what they mean: that is the business of whoever implements [`Replay`]. It
-//! stands between the engine, which decides and applies, and the disk ([`crate::io`]):
+//! It knows bytes and numbers, never what they mean: that is the business of whoever implements [`Replay`].
+//! It stands between the engine, which decides and applies, and the disk ([`crate::io`]):
 //!
 //! ```text
 //! engine, under its lock:   Buffer::room, Buffer::append        memory only
@@ -11,9 +11,9 @@
 //! ```
 //!
 //! A *batch* is what one command changes. A *frame* is one group commit: all batches since the last one. A
-//! *segment* is a file of frames. An *epoch* is the time between two openings: nothing is ever added to a segment
-//! of an earlier epoch. The bytes are in `docs/format.md`; what an opening may find and does about it is in
-//! `docs/recovery.md` and, as code, in [`verdict`].
+//! *segment* is a file of frames. An *epoch* is the time between two openings: nothing is ever added to a
+//! segment of an earlier epoch. The bytes are in `docs/format.md`; what an opening may find and does about it
+//! is in `docs/recovery.md` and, as code, in [`verdict`].
 //!
 //! What holds at any moment, however the process or the machine ends:
 //! - a batch whose sync returned is there after the next opening, byte for byte, and everything before it;

@@ -1,7 +1,7 @@
 //! Opening a log: read what is there, judge it by the table in `verdict.rs`, and begin a new epoch.
 //!
-//! The rename of the new epoch's first segment is the commit. Until then nothing of the old log is touched, so a
-//! crash at any moment, in however many attempts, leaves either the old log or the new one.
+//! The rename of the new epoch's first segment is the commit. Until then nothing of the old log is touched,
+//! so a crash at any moment, in however many attempts, leaves either the old log or the new one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use crate::io::{Dir, File};
 /// Where the segments lie in the data directory.
 const LOG_DIR: &str = "log";
 
-/// What an opening's own segment has for new batches: enough until spares are made, little enough to be quick.
+/// What an opening's own segment has for new batches: enough until spares are made, little enough to be
+/// quick.
 const OPENING_ROOM_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How far a segment that the log does not say it goes on in is searched for signs that it did.
@@ -87,7 +88,8 @@ struct Past {
     overlong: Vec<(Arc<dyn File>, u64, PathBuf)>,
 }
 
-/// Opens the log in `data_dir`, which the caller holds locked, and hands every batch after `base` to `replay`.
+/// Opens the log in `data_dir`, which the caller holds locked, and hands every batch after `base` to
+/// `replay`.
 ///
 /// `base` is the last batch in the snapshot that was loaded, zero if there is none; `proven_by_snapshot` the
 /// highest such number in any snapshot seen, loaded or not: the log must have come at least that far.
@@ -128,8 +130,8 @@ pub fn open(
 
 /// Makes the names that are seen durable, and removes what was not finished.
 fn tidy(dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
-    // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them now
-    // must not outlive them.
+    // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them
+    // now must not outlive them.
     dir.sync().map_err(while_opening("syncing the names", dir.path()))?;
     for name in dir.list().map_err(while_opening("listing the names", dir.path()))? {
         if is_unfinished(&name) || name == store_file::UNFINISHED_NAME {
@@ -391,8 +393,8 @@ fn end_after<'f>(link: &Link, frames: impl DoubleEndedIterator<Item = &'f Frame>
 
 /// Where the part of the log that is proven ends.
 fn proven_end(link: &Link, found: &Scan, segment: &[u8], proof: Seq, before: Option<OldEnd>) -> OldEnd {
-    // IMPORTANT: up to the end of the frame that holds the proven batch, never an empty frame behind it: that one
-    // may be in the page cache only.
+    // IMPORTANT: up to the end of the frame that holds the proven batch, never an empty frame behind it: that
+    // one may be in the page cache only.
     let proven = found.frames.iter().filter(|frame| frame.header.first_seq <= proof);
     let here = end_after(link, proven, segment);
     let any_here = here.seq >= link.header.first_seq;
@@ -456,6 +458,7 @@ impl Opening<'_> {
             segments,
             last,
             durable: last,
+            head_durable: true,
             dirty: false,
             fate: Arc::new(Fate::default()),
         };

@@ -1,12 +1,12 @@
-//! Where a piece of the log belongs: store, epoch, segment. Every checksum of the log covers its place, so that
-//! bytes left over from another use of a file, an earlier epoch or another store never pass for the log.
+//! Where a piece of the log belongs: store, epoch, segment. Every checksum of the log covers its place, so
+//! that bytes left over from another use of a file, an earlier epoch or another store never pass for the log.
 
 use std::fmt;
 
 use crc32fast::Hasher;
 
-/// The random number that one store's log is bound to. It is never shown to clients, so that no client can write
-/// a payload that looks like a frame.
+/// The random number that one store's log is bound to. It is never shown to clients, so that no client can
+/// write a payload that looks like a frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StoreId([u8; 16]);
 
@@ -31,8 +31,8 @@ impl fmt::Debug for StoreId {
     }
 }
 
-/// The number of an opening of the store. Each opening begins a new one; frames of an earlier one are never added
-/// to.
+/// The number of an opening of the store. Each opening begins a new one; frames of an earlier one are never
+/// added to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Epoch(u64);
 

@@ -1,7 +1,8 @@
 //! Reading one segment's bytes: pure functions, fed with anything.
 //!
-//! [`scan`] follows the frames from the start until something does not check out; [`look_on`] then says what can
-//! still be learned from behind that point. Neither judges: that is done in `open.rs` by the table in `verdict.rs`.
+//! [`scan`] follows the frames from the start until something does not check out; [`look_on`] then says what
+//! can still be learned from behind that point. Neither judges: that is done in `open.rs` by the table in
+//! `verdict.rs`.
 
 use super::bytes::index;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Unsound, verify};
@@ -109,8 +110,8 @@ pub(super) fn look_on(segment: &[u8], place: &Place, from: u64) -> Beyond {
     beyond
 }
 
-/// Scans arbitrary bytes as a segment, for fuzzing: nothing may panic. With `mend` the checksums of what begins
-/// like a frame are put right first, so that the code behind them is reached.
+/// Scans arbitrary bytes as a segment, for fuzzing: nothing may panic. With `mend` the checksums of what
+/// begins like a frame are put right first, so that the code behind them is reached.
 #[doc(hidden)]
 pub fn fuzz_scan(bytes: &[u8], mend: bool) {
     use super::bytes::{put, u32_at, u64_at};

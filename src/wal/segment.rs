@@ -1,7 +1,8 @@
 //! A segment file: its name and its header.
 //!
-//! The byte map is in `docs/format.md`. The header of a segment that an opening writes names where the log of the
-//! epochs before it ends ([`OldEnd`]); the rename that gives such a segment its name is the commit of that opening.
+//! The byte map is in `docs/format.md`. The header of a segment that an opening writes names where the log of
+//! the epochs before it ends ([`OldEnd`]); the rename that gives such a segment its name is the commit of
+//! that opening.
 
 use super::bytes::{put, u32_at, u64_at};
 use super::place::{Epoch, Ordinal, StoreId};
@@ -42,8 +43,8 @@ pub(crate) const ALIGNMENT_MIN: u32 = 512;
 /// The largest one: more than any block device asks for.
 pub(crate) const ALIGNMENT_MAX: u32 = 64 * 1024;
 
-/// No segment file is larger: twice what the options allow, so that a whole segment that must be written again
-/// fits, with room for more.
+/// No segment file is larger: twice what the options allow, so that a whole segment that must be written
+/// again fits, with room for more.
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 2 << 30;
 
 /// Where the log of earlier epochs ends, as an opening proved it.
@@ -247,6 +248,8 @@ mod tests {
                 "000000000000000000000000"
             )
         );
+        let docs: String = include_str!("../../docs/format.md").split_whitespace().collect();
+        assert!(docs.contains(&hex), "docs/format.md shows the same bytes");
     }
 
     #[test]

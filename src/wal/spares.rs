@@ -1,8 +1,9 @@
 //! Segments made ahead of the writer.
 //!
-//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit is a
-//! pure write of data. A helper of the engine asks [`Spares::wanted`] and calls [`Spares::make`]; where none is
-//! ready in time, the writer makes it itself. A spare holds nothing until a header with its own ordinal is in it.
+//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit
+//! is a pure write of data. A helper of the engine asks [`Spares::wanted`] and calls [`Spares::make`]; where
+//! none is ready in time, the writer makes it itself. A spare holds nothing until a header with its own
+//! ordinal is in it.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +32,8 @@ pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result
     Ok(())
 }
 
-/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks), the writer and a helper.
+/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks), the writer and a
+/// helper.
 #[derive(Debug)]
 pub struct Spares {
     dir: Arc<dyn Dir>,
@@ -85,8 +87,8 @@ impl Spares {
     /// Makes that segment ready, and those before it; does nothing if it is.
     ///
     /// # Errors
-    /// What the file system says. A failure to fill a new file leaves nothing behind and may be tried again; one
-    /// to give it its name is final.
+    /// What the file system says. A failure to fill a new file leaves nothing behind and may be tried again;
+    /// one to give it its name is final.
     pub fn make(&self, ordinal: Ordinal) -> Result<(), LogError> {
         let mut work = self.work();
         while self.ready_upto() < ordinal {
@@ -150,5 +152,55 @@ impl Spares {
     fn work(&self) -> MutexGuard<'_, Work> {
         // What a panicking holder leaves is one finished step or none.
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::io::sim::{CrashStyle, SimDisk};
+
+    fn spares(disk: &SimDisk) -> Spares {
+        Spares::new(disk.dir(), 2048, 2, Ordinal::new(5))
+    }
+
+    #[test]
+    fn as_many_as_wanted_are_made_and_no_more() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        while let Some(ordinal) = spares.wanted() {
+            spares.make(ordinal).unwrap();
+        }
+        assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+        spares.reached(Ordinal::new(6));
+        assert_eq!(spares.wanted(), Some(Ordinal::new(8)));
+        let lost = disk.after_crash(0, CrashStyle::Lost);
+        assert_eq!(lost.files().len(), 2);
+        assert_eq!(lost.read_file("0000000007.seg").unwrap(), [0; 2048]);
+    }
+
+    #[test]
+    fn old_segments_of_full_length_are_used_again() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        disk.write_file("0000000001.seg", &[7; 2048]);
+        disk.write_file("0000000002.seg", &[7; 1024]);
+        spares.retire(&[Ordinal::new(1), Ordinal::new(2)]).unwrap();
+        assert_eq!(disk.files(), ["0000000001.seg"]);
+        spares.make(Ordinal::new(7)).unwrap();
+        assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+        assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        disk.set_capacity(Some(3000));
+        spares.make(Ordinal::new(6)).unwrap();
+        assert_eq!(spares.make(Ordinal::new(7)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.files(), ["0000000006.seg"]);
+        disk.set_capacity(None);
+        spares.make(Ordinal::new(7)).unwrap();
     }
 }

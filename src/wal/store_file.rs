@@ -1,7 +1,8 @@
 //! The file `STORE`: which store this is, and which opening was the newest.
 //!
-//! It makes an emptied or rolled-back log tell itself from a new one. It is written after each opening's commit
-//! (temporary name, sync, rename, directory sync), so it may lag one opening behind and never runs ahead.
+//! It makes an emptied or rolled-back log tell itself from a new one. It is written after each opening's
+//! commit (temporary name, sync, rename, directory sync), so it may lag one opening behind and never runs
+//! ahead.
 
 use std::io;
 use std::sync::Arc;
@@ -127,6 +128,8 @@ mod tests {
                 "00000000000000000000000000000000"
             )
         );
+        let docs: String = include_str!("../../docs/format.md").split_whitespace().collect();
+        assert!(docs.contains(&hex), "docs/format.md shows the same bytes");
     }
 
     #[cfg(feature = "sim")]

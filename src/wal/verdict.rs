@@ -1,8 +1,8 @@
-//! What an opening may find in a log, and what it does about it: one table, used by the code, by the messages and
-//! by `docs/recovery.md`.
+//! What an opening may find in a log, and what it does about it: one table, used by the code, by the messages
+//! and by `docs/recovery.md`.
 //!
-//! The rule behind it: what no later mark proves to have been durable was never acknowledged and may be cut; what
-//! was, is never given up without a human. A row's label never changes its meaning.
+//! The rule behind it: what no later mark proves to have been durable was never acknowledged and may be cut;
+//! what was, is never given up without a human. A row's label never changes its meaning.
 
 use std::fmt;
 
@@ -102,7 +102,8 @@ table! {
         "a segment belongs to another store", "put the files of each store back where they belong";
     /// Snapshot and log do not meet.
     START_MISSING = "start-missing", Refuse,
-        "the log begins after the point that the snapshot reaches", RESTORE;
+        "the log begins after the point that the snapshot reaches, or after its first batch if there is none",
+        RESTORE;
     /// The directory of the log is empty, the store is not new.
     LOG_MISSING = "log-missing", Refuse,
         "the store was in use but its log has no segments", RESTORE;

@@ -1,7 +1,7 @@
 //! The writer: puts what the buffer hands over into the segments, and syncs it.
 //!
-//! One segment is written at a time, and it is synced before the first write to the next, in every mode: so only
-//! the last one can be torn, and a sync is about one file. After a failure the writer is poisoned (I8).
+//! One segment is written at a time, and it is synced before the first write to the next, in every mode: so
+//! only the last one can be torn, and a sync is about one file. After a failure the writer is poisoned (I8).
 
 use std::fmt;
 use std::io;
@@ -27,7 +27,8 @@ pub struct Written {
     pub durable: Seq,
 }
 
-/// What all who write or sync one log share: its first failure, after which there is nothing but that failure.
+/// What all who write or sync one log share: its first failure, after which there is nothing but that
+/// failure.
 #[derive(Debug, Default)]
 pub(super) struct Fate {
     failed: OnceLock<LogError>,
@@ -45,8 +46,8 @@ impl Fate {
     }
 
     fn sync(&self, file: &dyn File, dir: &Arc<dyn Dir>) -> Result<(), LogError> {
-        // IMPORTANT: one at a time. The system reports a failed write-back to one of two concurrent syncs only,
-        // and the other one must not take that for a success.
+        // IMPORTANT: one at a time. The system reports a failed write-back to one of two concurrent syncs
+        // only, and the other one must not take that for a success.
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
         file.sync_data().map_err(|e| self.fail(LogError::new("syncing", dir.path(), e)))
@@ -66,6 +67,8 @@ pub struct Writer {
     pub(super) segments: Vec<(Ordinal, Option<Seq>)>,
     pub(super) last: Seq,
     pub(super) durable: Seq,
+    /// Whether the header of the segment that is written to is durable.
+    pub(super) head_durable: bool,
     /// Whether anything was written since the last sync.
     pub(super) dirty: bool,
     pub(super) fate: Arc<Fate>,
@@ -165,6 +168,7 @@ impl Writer {
         if self.dirty {
             self.fate.sync(&*self.file, &self.dir)?;
             self.dirty = false;
+            self.head_durable = true;
         }
         self.durable = self.last;
         Ok(self.durable)
@@ -184,6 +188,8 @@ impl Writer {
     pub fn synced(&mut self, durable: Seq) {
         assert!(durable <= self.last, "only what was written can be durable");
         self.durable = self.durable.max(durable);
+        let first_here = self.segments.last().and_then(|(_, first_seq)| *first_seq);
+        self.head_durable |= first_here.is_some_and(|first_seq| first_seq <= self.durable);
     }
 
     /// Writes what is left and a mark, and syncs both: everything is proven then.
@@ -198,12 +204,13 @@ impl Writer {
         Ok(self.written())
     }
 
-    /// Gives up the segments whose batches are all at or below `below`; hand them to [`Spares::retire`]. The one
-    /// that is written to is always kept.
+    /// Gives up the segments whose batches are all at or below `below`; hand them to [`Spares::retire`]. The
+    /// newest one whose header is durable is always kept, and what is behind it.
     #[must_use]
     pub fn cut(&mut self, below: Seq) -> Vec<Ordinal> {
-        let unneeded = self
-            .segments
+        // A header that a power cut may take can't begin a log: the segment before it must still be there.
+        let sure = self.segments.len() - usize::from(!self.head_durable);
+        let unneeded = self.segments[..sure]
             .iter()
             .skip(1)
             .rposition(|(_, first_seq)| first_seq.is_some_and(|first_seq| first_seq <= below.next()));
@@ -237,6 +244,7 @@ impl Writer {
         let Place { store, epoch, .. } = self.place;
         self.place = Place::new(store, epoch, piece.ordinal);
         self.position = 0;
+        self.head_durable = false;
         self.segments.push((piece.ordinal, Some(piece.first_seq)));
         Ok(())
     }

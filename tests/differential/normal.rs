@@ -1,0 +1,413 @@
+//! When two replies count as the same.
+//!
+//! Byte for byte, but for what the clock made. Three things depend on it:
+//! - ids made by the server (`*`): found by their shape, the n-th one seen on either side becomes `<auto n>`;
+//! - idle times and delivery times: compared with the tolerance of the run, never ignored;
+//! - nothing else.
+//!
+//! What differs on purpose is [`KNOWN`], and only that.
+
+use crate::common::{Value, now_ms};
+
+/// The differences from Redis 7.0.15 that are meant, and what the comparison makes of each.
+pub(crate) const KNOWN: &[(&str, &str)] = &[
+    (
+        "lag and entries-read after deletions, trimming, XSETID, XGROUP SETID or ENTRIESREAD",
+        "claimlog follows the later, fixed rules (redis #13338, #13957, the cap of 8.2.2). From the first such command \
+         of a sequence on, the two fields are not compared with Redis; the lag claimlog reports in XINFO STREAM FULL \
+         is checked against the rule instead.",
+    ),
+    (
+        "the error for a blocked XREADGROUP whose key or group vanishes",
+        "7.0 says `UNBLOCKED the stream key no longer exists` or `NOGROUP the consumer group this client was blocked \
+         on no longer exists`; claimlog gives the text of 7.2: `NOGROUP No such key '<k>' or consumer group '<g>' in \
+         XREADGROUP with GROUP option`.",
+    ),
+    (
+        "radix-tree-nodes in XINFO STREAM",
+        "an inner number of Redis's tree, any plausible number will do. radix-tree-keys (how many storage nodes) is \
+         compared exactly.",
+    ),
+    (
+        "a blocked read of several keys, and entries that come and go in one transaction",
+        "7.0 answers with the first key that got data only, and with an empty list for data that is gone again; later \
+         servers run the command again. The generator adds to one key per transaction and blocks on at most two.",
+    ),
+    (
+        "HELLO and CLIENT: id, addresses; TIME",
+        "these belong to the process; their type and shape are compared.",
+    ),
+    (
+        "ids with leading blanks, a plus sign or a NUL; SCAN with a negative or empty cursor",
+        "7.0 lets them through by accident of its C library; the generator does not send them.",
+    ),
+];
+
+/// A reply made comparable.
+#[derive(Debug)]
+pub(crate) struct Normal {
+    pub(crate) value: Value,
+    /// The times that were in it, in order, in milliseconds.
+    pub(crate) times: Vec<i64>,
+}
+
+/// The ids one server made, in order of first appearance.
+#[derive(Debug, Default)]
+pub(crate) struct Autos(pub(crate) Vec<Vec<u8>>);
+
+impl Autos {
+    fn token(&mut self, id: &[u8]) -> Option<Vec<u8>> {
+        let dash = id.iter().position(|&b| b == b'-')?;
+        let (ms, seq) = (&id[..dash], &id[dash + 1..]);
+        if ms.len() != 13 || seq.is_empty() || !ms.iter().chain(seq).all(u8::is_ascii_digit) {
+            return None;
+        }
+        let ms: u64 = std::str::from_utf8(ms).ok()?.parse().ok()?;
+        if ms.abs_diff(now_ms()) > 3_600_000 {
+            return None;
+        }
+        let at = self.0.iter().position(|known| known == id).unwrap_or_else(|| {
+            self.0.push(id.to_vec());
+            self.0.len() - 1
+        });
+        Some(format!("<auto {at}>").into_bytes())
+    }
+
+    /// Puts this server's ids where the generator left `@auto:n`.
+    pub(crate) fn fill(&self, args: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let one = |arg: &Vec<u8>| {
+            let text = String::from_utf8_lossy(arg);
+            let Some(at) = text.find("@auto:") else { return arg.clone() };
+            let digits: String = text[at + 6..].chars().take_while(char::is_ascii_digit).collect();
+            let id = digits.parse().ok().and_then(|n: usize| self.0.get(n)).map_or(&b"0-1"[..], |id| id);
+            [text[..at].as_bytes(), id].concat()
+        };
+        args.iter().map(one).collect()
+    }
+}
+
+/// What the comparison of one reply depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Context {
+    /// Something happened after which `lag` and `entries-read` may differ.
+    pub(crate) counters_differ: bool,
+}
+
+fn upper(arg: Option<&Vec<u8>>) -> Vec<u8> {
+    arg.map(|arg| arg.to_ascii_uppercase()).unwrap_or_default()
+}
+
+/// True for commands after which the counters follow different rules.
+pub(crate) fn moves_counters(args: &[Vec<u8>]) -> bool {
+    let has = |word: &[u8]| args.iter().any(|arg| arg.eq_ignore_ascii_case(word));
+    match upper(args.first()).as_slice() {
+        b"XDEL" | b"XTRIM" | b"XSETID" => true,
+        b"XADD" => has(b"MAXLEN") || has(b"MINID"),
+        b"XGROUP" => has(b"SETID") || has(b"ENTRIESREAD"),
+        _ => false,
+    }
+}
+
+pub(crate) fn normal(args: &[Vec<u8>], reply: Value, autos: &mut Autos, context: Context) -> Normal {
+    let mut times = Vec::new();
+    let mut value = reply;
+    rename(&mut value, autos);
+    shape(args, &mut value, &mut times, context);
+    Normal { value, times }
+}
+
+/// Replies of the commands of a transaction, each by its own rules.
+pub(crate) fn normal_exec(
+    queued: &[Vec<Vec<u8>>],
+    reply: Value,
+    autos: &mut Autos,
+    context: Context,
+) -> Normal {
+    let mut times = Vec::new();
+    let mut value = reply;
+    rename(&mut value, autos);
+    if let Value::Array(items) = &mut value
+        && items.len() == queued.len()
+    {
+        for (args, item) in queued.iter().zip(items) {
+            shape(args, item, &mut times, context);
+        }
+    }
+    Normal { value, times }
+}
+
+fn rename(value: &mut Value, autos: &mut Autos) {
+    match value {
+        Value::Bulk(bytes) | Value::Simple(bytes) => {
+            if let Some(token) = autos.token(bytes) {
+                *bytes = token;
+            }
+        }
+        Value::Array(items) | Value::Set(items) | Value::Push(items) => {
+            items.iter_mut().for_each(|item| rename(item, autos));
+        }
+        Value::Map(pairs) => {
+            for (key, value) in pairs {
+                rename(key, autos);
+                rename(value, autos);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn take_time(value: &mut Value, times: &mut Vec<i64>) {
+    if let Value::Int(number) = value {
+        times.push(*number);
+        *number = 0;
+    }
+}
+
+fn mask(value: &mut Value) {
+    *value = Value::Simple(b"(not compared)".to_vec());
+}
+
+/// The values of a map or flat array with their keys.
+fn each_pair(value: &mut Value, mut visit: impl FnMut(&[u8], &mut Value)) {
+    match value {
+        Value::Map(pairs) => {
+            for (key, value) in pairs {
+                if let Value::Bulk(key) = key {
+                    visit(key, value);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for pair in items.chunks_exact_mut(2) {
+                if let [Value::Bulk(key), value] = pair {
+                    visit(key, value);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn each_item(value: &mut Value, visit: impl FnMut(&mut Value)) {
+    if let Value::Array(items) = value {
+        items.iter_mut().for_each(visit);
+    }
+}
+
+fn shape(args: &[Vec<u8>], value: &mut Value, times: &mut Vec<i64>, context: Context) {
+    if value.is_error() {
+        return;
+    }
+    match (upper(args.first()).as_slice(), upper(args.get(1)).as_slice()) {
+        (b"KEYS", _) => {
+            if let Value::Array(items) = value {
+                items.sort();
+            }
+        }
+        (b"HELLO", _) => each_pair(value, |key, value| {
+            if key == b"id" {
+                mask(value);
+            }
+        }),
+        (b"CLIENT", b"ID") => take_time(value, &mut Vec::new()),
+        (b"CLIENT", b"INFO" | b"LIST") => match value {
+            Value::Bulk(bytes) | Value::Verbatim(bytes) => bytes.clear(),
+            _ => {}
+        },
+        (b"TIME", _) => each_item(value, |item| {
+            if let Value::Bulk(digits) = item {
+                digits.clear();
+            }
+        }),
+        (b"COMMAND", b"INFO") => sort_sets(value),
+        (b"CONFIG", b"GET") => sort_pairs(value),
+        (b"XPENDING", _) if args.len() > 3 => each_item(value, |row| {
+            if let Value::Array(row) = row
+                && row.len() == 4
+            {
+                take_time(&mut row[2], times);
+            }
+        }),
+        (b"XINFO", b"CONSUMERS") => each_item(value, |consumer| {
+            each_pair(consumer, |key, value| {
+                if key == b"idle" {
+                    take_time(value, times);
+                }
+            });
+        }),
+        (b"XINFO", b"GROUPS") => each_item(value, |group| counters(group, context)),
+        (b"XINFO", b"STREAM") => each_pair(value, |key, value| match key {
+            b"radix-tree-nodes" => mask(value),
+            b"groups" => each_item(value, |group| {
+                counters(group, context);
+                each_pair(group, |key, value| match key {
+                    b"pending" => rows(value, 2, times),
+                    b"consumers" => each_item(value, |consumer| {
+                        each_pair(consumer, |key, value| match key {
+                            b"seen-time" => take_time(value, times),
+                            b"pending" => rows(value, 1, times),
+                            _ => {}
+                        });
+                    }),
+                    _ => {}
+                });
+            }),
+            _ => {}
+        }),
+        _ => {}
+    }
+}
+
+fn rows(list: &mut Value, time_at: usize, times: &mut Vec<i64>) {
+    each_item(list, |row| {
+        if let Value::Array(row) = row
+            && row.len() > time_at
+        {
+            take_time(&mut row[time_at], times);
+        }
+    });
+}
+
+fn counters(group: &mut Value, context: Context) {
+    each_pair(group, |key, value| {
+        if context.counters_differ && (key == b"lag" || key == b"entries-read") {
+            mask(value);
+        }
+    });
+}
+
+fn sort_sets(value: &mut Value) {
+    match value {
+        Value::Set(items) => {
+            items.iter_mut().for_each(sort_sets);
+            items.sort();
+        }
+        // Flags are a set that RESP2 can only show as an array of status words.
+        Value::Array(items) => {
+            items.iter_mut().for_each(sort_sets);
+            let flags = items.iter().all(|item| matches!(item, Value::Simple(_)));
+            // Subcommands come in the order of a hash table that is seeded anew by every server.
+            let subcommand = |item: &Value| match item {
+                Value::Array(parts) => {
+                    matches!(parts.first(), Some(Value::Bulk(name)) if name.contains(&b'|'))
+                }
+                _ => false,
+            };
+            if flags || items.iter().all(subcommand) {
+                items.sort();
+            }
+        }
+        Value::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| sort_sets(value)),
+        _ => {}
+    }
+}
+
+fn sort_pairs(value: &mut Value) {
+    match value {
+        Value::Map(pairs) => pairs.sort(),
+        Value::Array(items) if items.len() % 2 == 0 => {
+            let mut pairs: Vec<[Value; 2]> =
+                items.chunks_exact(2).map(|pair| [pair[0].clone(), pair[1].clone()]).collect();
+            pairs.sort();
+            *items = pairs.into_iter().flatten().collect();
+        }
+        _ => {}
+    }
+}
+
+/// Says what differs between two replies, if anything does.
+pub(crate) fn difference(redis: &Normal, ours: &Normal, tolerance_ms: i64) -> Option<String> {
+    if redis.value != ours.value {
+        return Some("the replies differ".to_owned());
+    }
+    if redis.times.len() != ours.times.len() {
+        return Some("not the same number of time fields".to_owned());
+    }
+    let far = |(a, b): (&i64, &i64)| a.abs_diff(*b) > tolerance_ms.unsigned_abs();
+    redis.times.iter().zip(&ours.times).any(far).then(|| {
+        format!("times differ by more than {tolerance_ms} ms: {:?} and {:?}", redis.times, ours.times)
+    })
+}
+
+/// What 7.2 and claimlog say where 7.0 had other words, for a read that was blocked.
+pub(crate) fn vanished_is_known(args: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
+    let (Value::Error(redis), Value::Error(ours)) = (redis, ours) else { return false };
+    let old: [&[u8]; 2] = [
+        b"UNBLOCKED the stream key no longer exists",
+        b"NOGROUP the consumer group this client was blocked on no longer exists",
+    ];
+    let Some(streams) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"STREAMS")) else {
+        return false;
+    };
+    let Some(group) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"GROUP")) else { return false };
+    let names = &args[streams + 1..];
+    let group = String::from_utf8_lossy(&args[group + 1]);
+    let text = |key: &Vec<u8>| {
+        let key = String::from_utf8_lossy(key);
+        format!("NOGROUP No such key '{key}' or consumer group '{group}' in XREADGROUP with GROUP option")
+    };
+    old.contains(&redis.as_slice())
+        && names[..names.len() / 2].iter().any(|key| text(key).into_bytes() == *ours)
+}
+
+/// The fixed rule for `lag`, from nothing but the fields of XINFO STREAM FULL; says what is wrong.
+pub(crate) fn lag_is_wrong(full: &Value) -> Option<String> {
+    let id = |value: &Value| {
+        let text = value.text();
+        let (ms, seq) = text.split_once('-')?;
+        Some((ms.parse::<u64>().ok()?, seq.parse::<u64>().ok()?))
+    };
+    full.find("entries")?;
+    let length = full.find("length")?.int();
+    let added = full.find("entries-added")?.int();
+    let last = id(full.find("last-generated-id")?)?;
+    let max_deleted = id(full.find("max-deleted-entry-id")?)?;
+    let first = id(full.find("recorded-first-entry-id")?)?;
+    let tombstones = |from| length > 0 && max_deleted != (0, 0) && from <= max_deleted;
+    let known = |at: (u64, u64)| {
+        if added == 0 {
+            Some(0)
+        } else if length == 0 && at <= last {
+            Some(added)
+        } else if at != (0, 0) && at < max_deleted {
+            None
+        } else if at == last {
+            Some(added)
+        } else if at > last {
+            None
+        } else if (max_deleted == (0, 0) || max_deleted < first) && at < first {
+            Some(added - length)
+        } else if (max_deleted == (0, 0) || max_deleted < first) && at == first {
+            Some(added - length + 1)
+        } else {
+            None
+        }
+    };
+    for group in full.find("groups")?.items() {
+        let at = id(group.find("last-delivered-id")?)?;
+        let read = match group.find("entries-read")? {
+            Value::Int(read) => Some(*read),
+            _ => None,
+        };
+        let want = if added == 0 || length == 0 {
+            Some(0)
+        } else if at < first && max_deleted < first {
+            Some(length)
+        } else if let Some(read) = read.filter(|_| !tombstones(at)) {
+            Some(added - read)
+        } else {
+            known(at).map(|known| added - known)
+        };
+        let got = match group.find("lag")? {
+            Value::Int(lag) => Some(*lag),
+            _ => None,
+        };
+        if got != want {
+            return Some(format!("lag of group {} must be {want:?} and is {got:?}", group.get("name")));
+        }
+        if read.is_some_and(|read| read > added) {
+            return Some(format!("entries-read of group {} passes entries-added", group.get("name")));
+        }
+    }
+    None
+}

@@ -1,0 +1,144 @@
+//! kill -9 at random moments under load, on a real disk, over and over on the same data; after every restart,
+//! everything that was ever answered must be there.
+//!
+//! - `CLAIMLOG_KILL_ROUNDS`: how often (50).
+//! - `CLAIMLOG_SEED`: the seed, printed by every run. The load is random by seed; the moment a command is cut at is
+//!   not, so a replay runs the same commands, not the same crash.
+//! - `CLAIMLOG_KILL_SELF=1`: a real Redis that is not killed instead, to prove the model.
+//! - `CLAIMLOG_KILL_SELF=2`: a real Redis with `appendfsync always` that is killed: this must fail (history reads and
+//!   claims of deleted entries are not in its log), which proves that the checks look.
+#![cfg(feature = "server")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod model;
+mod observe;
+mod private;
+mod shared;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Kind, Options, Rng, Server, env_u64, seed, server};
+use private::Private;
+use shared::{Sharer, Together};
+
+const PRIVATE_CLIENTS: u64 = 4;
+const SHARING_CLIENTS: u64 = 3;
+
+struct Load {
+    privates: Vec<Private>,
+    sharers: Vec<Sharer>,
+    together: Together,
+}
+
+impl Load {
+    fn new(rng: &mut Rng) -> Self {
+        Self {
+            privates: (0..PRIVATE_CLIENTS).map(|at| Private::new(&format!("p{at}"), rng.next())).collect(),
+            sharers: (0..SHARING_CLIENTS).map(|at| Sharer::new(at, rng.next())).collect(),
+            together: Together::default(),
+        }
+    }
+
+    /// Everybody works; after `length` the server is killed, or everybody told to stop.
+    fn run(&mut self, server: &mut Server, length: Duration, kill: bool) {
+        let (port, stop) = (server.port, AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            for private in &mut self.privates {
+                scope.spawn(|| private.work(port, &stop));
+            }
+            for sharer in &mut self.sharers {
+                scope.spawn(|| sharer.work(port, &stop));
+            }
+            std::thread::sleep(length);
+            if kill {
+                server.kill();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    fn check(&mut self, server: &Server) -> Result<(), String> {
+        let mut client = server.client();
+        self.privates.iter_mut().try_for_each(|private| private.check(&mut client))?;
+        self.together.check(&mut self.sharers, &mut client)
+    }
+
+    fn answered(&self) -> u64 {
+        self.privates.iter().map(|private| private.answered).sum::<u64>()
+            + self.sharers.iter().map(|sharer| sharer.answered).sum::<u64>()
+    }
+}
+
+#[test]
+fn what_was_answered_survives_kill_9() {
+    let itself = env_u64("CLAIMLOG_KILL_SELF", 0);
+    if itself > 0 && server::redis_server().is_none() {
+        println!("SKIPPED: no redis-server to prove the model with");
+        return;
+    }
+    let rounds = env_u64("CLAIMLOG_KILL_ROUNDS", 50);
+    let seed = seed();
+    println!("{rounds} rounds; again with: CLAIMLOG_SEED={seed} cargo test --test kill");
+    let mut rng = Rng::new(seed);
+    let started = Instant::now();
+
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let data = dir.path().join("data");
+    let kill = itself != 1;
+    let options = Options::new(if itself > 0 { Kind::Redis } else { Kind::Claimlog }).dir(&data);
+    let options = options.appendfsync(if kill { "always" } else { "no" });
+    let mut server = options.start();
+    Together::prepare(&mut server.client());
+    let mut load = Load::new(&mut rng);
+    let mut killed_in_recovery = 0;
+    let mut longest_start = Duration::ZERO;
+    for round in 0..rounds {
+        // From the first moments of a fresh start to a well-filled pipe.
+        let length = Duration::from_micros(rng.below(450_000));
+        load.run(&mut server, length, kill);
+        if kill {
+            // Sometimes the next start does not get far either.
+            while rng.chance(30) {
+                let mut short = options.spawn();
+                std::thread::sleep(Duration::from_micros(rng.below(40_000)));
+                short.kill();
+                killed_in_recovery += 1;
+            }
+            let begin = Instant::now();
+            server = options.start();
+            longest_start = longest_start.max(begin.elapsed());
+        }
+        if let Err(what) = load.check(&server) {
+            let kept = dir.keep();
+            panic!(
+                "round {round}, CLAIMLOG_SEED={seed}: {what}\n  data kept in {}\n  the server said:\n{}",
+                kept.display(),
+                server.output()
+            );
+        }
+    }
+    if kill {
+        // And a polite end loses nothing either.
+        load.run(&mut server, Duration::from_millis(100), false);
+        server.signal("TERM");
+        let status = server.wait_exit(Duration::from_secs(10)).expect("SIGTERM ends it");
+        assert!(status.success(), "SIGTERM ends with {status}:\n{}", server.output());
+        let server = options.start();
+        load.check(&server).unwrap_or_else(|what| panic!("after SIGTERM, CLAIMLOG_SEED={seed}: {what}"));
+    }
+
+    let sum = |of: fn(&Private) -> u64| load.privates.iter().map(of).sum::<u64>();
+    println!(
+        "{} commands answered; of those in flight at a kill {} took place and {} did not; {killed_in_recovery} \
+         starts killed; slowest start {longest_start:?}; {}; {:.1} s",
+        load.answered(),
+        sum(|private| private.found_applied),
+        sum(|private| private.found_lost),
+        load.together.summary(),
+        started.elapsed().as_secs_f64()
+    );
+    assert!(load.answered() > rounds * 20, "hardly any load: {} commands", load.answered());
+}

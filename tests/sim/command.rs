@@ -1,0 +1,288 @@
+//! Random commands for an engine, few keys and few ids, so that they meet.
+
+use bytes::Bytes;
+use claimlog::engine::{BlockingRead, Engine, ReadOrWait, Ticket};
+use claimlog::io::sim::SimRng;
+use claimlog::op::*;
+use claimlog::{EntryId, Error, Fields};
+
+/// A request, or several as one.
+#[derive(Clone, Debug)]
+pub enum Command {
+    XAdd(XAdd),
+    XTrim(XTrim),
+    XLen(XLen),
+    XRange(XRange),
+    XDel(XDel),
+    XSetId(XSetId),
+    XGroupCreate(XGroupCreate),
+    XGroupSetId(XGroupSetId),
+    XGroupDestroy(XGroupDestroy),
+    XGroupCreateConsumer(XGroupCreateConsumer),
+    XGroupDelConsumer(XGroupDelConsumer),
+    XRead(XRead),
+    XReadGroup(XReadGroup),
+    XAck(XAck),
+    XClaim(XClaim),
+    XAutoClaim(XAutoClaim),
+    XPendingSummary(XPendingSummary),
+    XPendingRows(XPendingRows),
+    XInfoStream(XInfoStream),
+    XInfoGroups(XInfoGroups),
+    Del(Del),
+    Exists(Exists),
+    Keys(Keys),
+    DbSize(DbSize),
+    Flush(Flush),
+    Transaction(Vec<Command>),
+}
+
+/// Calls `$call` on the request inside a command and writes its outcome as text.
+macro_rules! dispatch {
+    ($command:expr, $op:ident => $call:expr, $transaction:expr) => {
+        match $command {
+            Command::XAdd($op) => $call,
+            Command::XTrim($op) => $call,
+            Command::XLen($op) => $call,
+            Command::XRange($op) => $call,
+            Command::XDel($op) => $call,
+            Command::XSetId($op) => $call,
+            Command::XGroupCreate($op) => $call,
+            Command::XGroupSetId($op) => $call,
+            Command::XGroupDestroy($op) => $call,
+            Command::XGroupCreateConsumer($op) => $call,
+            Command::XGroupDelConsumer($op) => $call,
+            Command::XRead($op) => $call,
+            Command::XReadGroup($op) => $call,
+            Command::XAck($op) => $call,
+            Command::XClaim($op) => $call,
+            Command::XAutoClaim($op) => $call,
+            Command::XPendingSummary($op) => $call,
+            Command::XPendingRows($op) => $call,
+            Command::XInfoStream($op) => $call,
+            Command::XInfoGroups($op) => $call,
+            Command::Del($op) => $call,
+            Command::Exists($op) => $call,
+            Command::Keys($op) => $call,
+            Command::DbSize($op) => $call,
+            Command::Flush($op) => $call,
+            Command::Transaction(steps) => $transaction(steps),
+        }
+    };
+}
+
+/// A reply as text.
+fn text<R: std::fmt::Debug>(result: Result<R, Error>) -> Result<String, Error> {
+    match result {
+        Ok(reply) => Ok(format!("{reply:?}")),
+        Err(Error::Refused(refusal)) => Ok(format!("-{refusal}")),
+        Err(error) => Err(error),
+    }
+}
+
+impl Command {
+    /// Decides and applies it; the reply is text.
+    pub fn submit(&self, engine: &Engine) -> Ticket<String> {
+        dispatch!(
+            self,
+            op => {
+                let ticket = engine.submit(op);
+                Ticket { result: text(ticket.result), after: ticket.after }
+            },
+            |steps: &Vec<Command>| {
+                let ticket = engine.transaction(|transaction| {
+                    let one = |step: &Command| -> Result<String, Error> {
+                        dispatch!(step, op => text(transaction.execute(op)), |_| unreachable!("no nesting"))
+                    };
+                    steps.iter().map(one).collect::<Result<Vec<String>, Error>>().map(|replies| replies.join(", "))
+                });
+                Ticket { result: ticket.result.and_then(|result| result), after: ticket.after }
+            }
+        )
+    }
+
+    /// Decides, applies, waits for the disk.
+    pub fn execute(&self, engine: &Engine) -> Result<String, Error> {
+        engine.redeem_blocking(self.submit(engine))
+    }
+}
+
+/// A blocking read that must be answered at once, or dropped.
+pub fn read_now(engine: &Engine, read: BlockingRead) -> Option<Ticket<Vec<StreamRead>>> {
+    match engine.read_or_wait(read) {
+        ReadOrWait::Now(ticket) => Some(ticket),
+        ReadOrWait::Waiting(waiting) => waiting.give_up().ok(),
+    }
+}
+
+fn pick<'a>(rng: &mut SimRng, from: &[&'a str]) -> &'a str {
+    from[rng.below(from.len() as u64) as usize]
+}
+
+fn name(rng: &mut SimRng, from: &[&'static str]) -> Bytes {
+    Bytes::from_static(pick(rng, from).as_bytes())
+}
+
+const KEYS: &[&str] = &["a", "a", "b", "c"];
+const GROUPS: &[&str] = &["g", "g", "h"];
+const CONSUMERS: &[&str] = &["alice", "bob", "carol"];
+
+fn key(rng: &mut SimRng) -> Key {
+    let db = DbIndex::new(u8::from(rng.one_in(12))).unwrap();
+    Key { db, name: name(rng, KEYS) }
+}
+
+fn id(rng: &mut SimRng) -> EntryId {
+    match rng.below(12) {
+        0 => EntryId::MIN,
+        1 => EntryId::MAX,
+        _ => EntryId::new(rng.below(30), rng.below(2)),
+    }
+}
+
+fn ids(rng: &mut SimRng) -> Vec<EntryId> {
+    (0..1 + rng.below(4)).map(|_| id(rng)).collect()
+}
+
+fn count(rng: &mut SimRng) -> Option<u64> {
+    (!rng.one_in(3)).then(|| 1 + rng.below(5))
+}
+
+fn trim(rng: &mut SimRng) -> Trim {
+    let keep = if rng.one_in(2) { Keep::Newest(rng.below(12)) } else { Keep::From(id(rng)) };
+    let approximate = rng.one_in(2);
+    let limit = (approximate && rng.one_in(3)).then(|| rng.below(6));
+    Trim { keep, approximate, limit }
+}
+
+fn fields(rng: &mut SimRng) -> Fields {
+    let long = "v".repeat(rng.below(40) as usize * if rng.one_in(8) { 40 } else { 1 });
+    let second = if rng.one_in(3) { "other" } else { "f2" };
+    Fields::from_flat(&["f", &long, second, &rng.below(1000).to_string()])
+}
+
+/// A random command. `steps`: whether it may be a transaction.
+pub fn random(rng: &mut SimRng, steps: bool) -> Command {
+    let key = key(rng);
+    let group = name(rng, GROUPS);
+    let consumer = name(rng, CONSUMERS);
+    match rng.below(if steps { 52 } else { 48 }) {
+        0..10 => {
+            let new = match rng.below(4) {
+                0 => NewId::Auto,
+                1 => NewId::AutoSeq(rng.below(30)),
+                _ => NewId::Exact(EntryId::new(rng.below(30), rng.below(3))),
+            };
+            let trim = rng.one_in(4).then(|| trim(rng));
+            Command::XAdd(XAdd { key, id: new, fields: fields(rng), make_stream: !rng.one_in(6), trim })
+        }
+        10..12 => Command::XTrim(XTrim { key, trim: trim(rng) }),
+        12 => Command::XLen(XLen { key }),
+        13..15 => Command::XRange(XRange {
+            key,
+            first: id(rng),
+            last: id(rng),
+            count: count(rng),
+            reverse: rng.one_in(2),
+        }),
+        15..17 => Command::XDel(XDel { key, ids: ids(rng) }),
+        17 => {
+            let entries_added = rng.one_in(2).then(|| rng.below(30));
+            let max_deleted_id = rng.one_in(2).then(|| id(rng));
+            Command::XSetId(XSetId { key, last_id: id(rng), entries_added, max_deleted_id })
+        }
+        18..20 => {
+            let start = if rng.one_in(3) { GroupStart::Last } else { GroupStart::After(EntryId::MIN) };
+            let entries_read = rng.one_in(3).then(|| rng.below(20));
+            Command::XGroupCreate(XGroupCreate {
+                key,
+                group,
+                start,
+                make_stream: rng.one_in(2),
+                entries_read,
+            })
+        }
+        20 => {
+            let start = if rng.one_in(2) { GroupStart::Last } else { GroupStart::After(id(rng)) };
+            let entries_read = rng.one_in(2).then(|| rng.below(20));
+            Command::XGroupSetId(XGroupSetId { key, group, start, entries_read })
+        }
+        21 if rng.one_in(2) => Command::XGroupDestroy(XGroupDestroy { key, group }),
+        22 => Command::XGroupCreateConsumer(XGroupCreateConsumer { key, group, consumer }),
+        21 | 23 => Command::XGroupDelConsumer(XGroupDelConsumer { key, group, consumer }),
+        24 => {
+            let from = if rng.one_in(3) { ReadFrom::Last } else { ReadFrom::After(id(rng)) };
+            let streams = vec![(key.name, from), (name(rng, KEYS), ReadFrom::After(id(rng)))];
+            Command::XRead(XRead { db: key.db, streams, count: count(rng) })
+        }
+        25..34 => {
+            let from =
+                |rng: &mut SimRng| if rng.one_in(4) { GroupFrom::History(id(rng)) } else { GroupFrom::New };
+            let mut streams = vec![(key.name, from(rng))];
+            if rng.one_in(5) {
+                streams.push((name(rng, KEYS), from(rng)));
+            }
+            let no_ack = rng.one_in(8);
+            Command::XReadGroup(XReadGroup {
+                db: key.db,
+                group,
+                consumer,
+                streams,
+                count: count(rng),
+                no_ack,
+            })
+        }
+        34..36 => Command::XAck(XAck { key, group, ids: ids(rng) }),
+        36..40 => {
+            let delivered = match rng.below(4) {
+                0 => Some(DeliveryTime::IdleMs(rng.below(5000) as i64 - 100)),
+                1 => Some(DeliveryTime::UnixMs(rng.below(3_000_000) as i64 - 100)),
+                _ => None,
+            };
+            Command::XClaim(XClaim {
+                key,
+                group,
+                consumer,
+                min_idle_ms: rng.below(3) * 20,
+                ids: ids(rng),
+                delivered,
+                retry_count: rng.one_in(4).then(|| rng.below(9)),
+                force: rng.one_in(3),
+                just_id: rng.one_in(3),
+                last_id: rng.one_in(5).then(|| id(rng)),
+            })
+        }
+        40..43 => Command::XAutoClaim(XAutoClaim {
+            key,
+            group,
+            consumer,
+            min_idle_ms: rng.below(3) * 20,
+            start: id(rng),
+            count: 1 + rng.below(4),
+            just_id: rng.one_in(3),
+        }),
+        43 => Command::XPendingSummary(XPendingSummary { key, group }),
+        44 => Command::XPendingRows(XPendingRows {
+            key,
+            group,
+            first: id(rng),
+            last: EntryId::MAX,
+            count: 1 + rng.below(9),
+            consumer: rng.one_in(2).then_some(consumer),
+            min_idle_ms: rng.below(3) * 20,
+        }),
+        45 => match rng.below(4) {
+            0 => Command::XInfoGroups(XInfoGroups { key }),
+            1 => Command::Exists(Exists { db: key.db, keys: vec![key.name.clone(), name(rng, KEYS)] }),
+            2 => Command::Keys(Keys { db: key.db, pattern: Bytes::from_static(b"*") }),
+            _ => Command::DbSize(DbSize { db: key.db }),
+        },
+        46 => Command::XInfoStream(XInfoStream { key }),
+        47 => match rng.below(12) {
+            0 => Command::Flush(Flush { db: (!rng.one_in(3)).then_some(key.db) }),
+            1..4 => Command::Del(Del { db: key.db, keys: vec![key.name.clone(), name(rng, KEYS)] }),
+            _ => Command::XLen(XLen { key }),
+        },
+        _ => Command::Transaction((0..2 + rng.below(4)).map(|_| random(rng, false)).collect()),
+    }
+}

@@ -1,0 +1,133 @@
+//! A log that fails (I8), and replies that must wait (I1).
+
+use std::sync::Arc;
+
+use claimlog::engine::{Options, Settings, SyncMode};
+use claimlog::io::sim::{SimClock, SimDisk};
+use claimlog::op::{NewId, XAdd, XLen};
+use claimlog::{Error, Fields, OpenError};
+
+fn add() -> XAdd {
+    let fields = Fields::from_pairs([("field", "value")]);
+    XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+}
+
+fn options(disk: &SimDisk) -> Options {
+    Options::simulated(disk.dir(), Arc::new(SimClock::new(5))).segment_bytes(16 * 1024)
+}
+
+#[test]
+fn a_failed_sync_is_final() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    engine.execute_blocking(&add()).unwrap();
+    disk.fail_sync(1, false);
+    let waiting = engine.submit(&add());
+    assert!(matches!(engine.commit(), Err(Error::Failed(_))));
+    assert!(matches!(engine.redeem_blocking(waiting), Err(Error::Failed(_))));
+    // The disk works again, but the engine does not take it for granted: reads are refused too.
+    assert!(matches!(engine.execute_blocking(&XLen { key: "s".into() }), Err(Error::Failed(_))));
+    assert!(matches!(engine.sync(), Err(Error::Failed(_))));
+    assert!(matches!(engine.snapshot(), Ok(None) | Err(_)));
+    drop(engine);
+    let (engine, report) = options(&disk.after_crash(3, claimlog::io::sim::CrashStyle::Lost)).open().unwrap();
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), 1, "{report}");
+}
+
+#[test]
+fn a_failed_write_is_final() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    engine.execute_blocking(&add()).unwrap();
+    disk.fail_write(1);
+    assert!(matches!(engine.execute_blocking(&add()), Err(Error::Failed(_))));
+    assert!(matches!(engine.execute_blocking(&add()), Err(Error::Failed(_))));
+}
+
+#[test]
+fn everything_that_looked_at_state_waits_for_it() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    let added = engine.submit(&add());
+    let read = engine.submit(&XLen { key: "s".into() });
+    let absent = engine.submit(&XLen { key: "absent".into() });
+    let refused = engine.submit(&XAdd { id: NewId::Exact(claimlog::EntryId::new(1, 1)), ..add() });
+    assert!(matches!(refused.result, Err(Error::Refused(_))));
+    for after in [added.after, read.after, absent.after, refused.after] {
+        assert!(after > engine.visible(), "it depends on a change that is not on disk");
+    }
+    engine.commit().unwrap();
+    assert!(added.after <= engine.visible() && refused.after <= engine.visible());
+}
+
+#[test]
+fn the_other_modes_wait_for_the_write_alone() {
+    for mode in [SyncMode::EverySecond, SyncMode::No] {
+        let disk = SimDisk::new(1);
+        let (engine, _) = options(&disk).sync_mode(mode).open().unwrap();
+        engine.execute_blocking(&add()).unwrap();
+        assert_eq!(engine.durable().get(), 0);
+        engine.sync().unwrap();
+        assert_eq!(engine.durable().get(), 1);
+        engine.execute_blocking(&add()).unwrap();
+        engine.set_settings(Settings { sync_mode: SyncMode::Always, ..engine.settings() }).unwrap();
+        assert_eq!(engine.durable().get(), 2, "a change of mode syncs first");
+    }
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_refused_whole() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).max_batch_bytes(10_000).open().unwrap();
+    let large = XAdd { fields: Fields::from_pairs([("field", "x".repeat(20_000))]), ..add() };
+    let refused = engine.execute_blocking(&large);
+    assert!(matches!(refused, Err(Error::Refused(claimlog::op::Refusal::BatchTooLarge))), "{refused:?}");
+    assert_eq!(engine.stats().keys[0], 0, "nothing of it is there");
+    let steps = engine.transaction(|transaction| {
+        [
+            transaction.execute(&add()).is_ok(),
+            transaction.execute(&large).is_ok(),
+            transaction.execute(&add()).is_ok(),
+        ]
+    });
+    assert_eq!(engine.redeem_blocking(steps).unwrap(), [true, false, true]);
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), 2);
+}
+
+#[test]
+fn a_batch_larger_than_a_segment_comes_back() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    let large = XAdd { fields: Fields::from_pairs([("field", "x".repeat(200_000))]), ..add() };
+    engine.execute_blocking(&add()).unwrap();
+    engine.execute_blocking(&large).unwrap();
+    engine.execute_blocking(&add()).unwrap();
+    let digest = engine.digest();
+    drop(engine);
+    let (engine, _) = options(&disk.after_crash(1, claimlog::io::sim::CrashStyle::Lost)).open().unwrap();
+    assert_eq!(engine.digest(), digest);
+}
+
+#[test]
+fn one_directory_one_engine() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    let second = options(&disk).open();
+    assert!(
+        matches!(&second, Err(OpenError::InUse { holder, .. }) if holder.contains("process")),
+        "{second:?}"
+    );
+    engine.close().unwrap();
+    options(&disk).open().unwrap();
+}
+
+#[test]
+fn a_closed_engine_says_so() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).open().unwrap();
+    let clone = engine.clone();
+    engine.execute_blocking(&add()).unwrap();
+    engine.close().unwrap();
+    assert!(matches!(clone.execute_blocking(&add()), Err(Error::Closed)));
+    assert!(matches!(clone.commit(), Err(Error::Closed)));
+}
