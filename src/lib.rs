@@ -19,9 +19,9 @@ pub mod wal;
 
 mod fields;
 mod id;
-mod state;
 #[cfg(feature = "server")]
 pub mod resp;
+mod state;
 
 pub use engine::{Engine, Options};
 pub use error::{Error, OpenError};

@@ -200,9 +200,10 @@ impl Core {
     }
 
     /// Ends the batch under construction: it goes into the log's buffer, and whoever waited for its keys is served.
-    /// Answers the last batch applied.
+    /// Answers the last batch applied before they were.
     pub(super) fn finish(&mut self, now_ms: u64) -> Seq {
         self.append();
+        let applied = self.state.applied();
         let mut ready = std::mem::take(&mut self.ready);
         for key in ready.drain(..) {
             self.serve(&key, now_ms);
@@ -211,7 +212,7 @@ impl Core {
         if self.presence.wants_sweep() {
             self.sweep_presence();
         }
-        self.state.applied()
+        applied
     }
 
     fn append(&mut self) {

@@ -409,7 +409,8 @@ impl Shared {
                 Err(Halt::Error(error)) => Err(error),
                 Err(Halt::NotYet) => {
                     drop(core);
-                    self.wait_for_room();
+                    // An error ends the engine, and the next turn says so.
+                    let _ = self.make_spares();
                     continue;
                 }
             };

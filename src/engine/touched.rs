@@ -24,7 +24,8 @@ pub(super) fn touched(state: &State, record: &Record<'_>) -> Option<Touched> {
     let (stream, watched, awaited) = match record {
         Record::StreamCreated { stream, name } => {
             let key = Key { db: state.index_of(stream.db)?, name: name.as_slice().to_vec().into() };
-            return Some(Touched { what: Place::Key(key), watched: true, awaited: false });
+            // What the same batch puts into it can't be looked up yet, so whoever waits for the key is told now.
+            return Some(Touched { what: Place::Key(key), watched: true, awaited: true });
         }
         Record::DatabaseFlushed { db } => {
             let index = state.index_of(*db)?;
