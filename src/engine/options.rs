@@ -166,7 +166,7 @@ impl Options {
         if let Some(disk) = &self.disk {
             return Ok(Arc::clone(disk));
         }
-        match RealDir::open(&self.path) {
+        match RealDir::create(&self.path) {
             Ok(dir) => Ok(Arc::new(dir)),
             Err(source) => Err(OpenError::Directory { path: self.path.clone(), source }),
         }
