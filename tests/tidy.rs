@@ -2,6 +2,7 @@
 //! get, and that what the documents point at is there.
 //!
 //! These rules are in `docs/architecture.md`. If one is in your way, change it there and here, and say why.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
