@@ -251,6 +251,16 @@ impl Engine {
         })
     }
 
+    /// Resolves when the engine has failed or was closed, and says why. Runs on any runtime. A background sync may
+    /// fail while nobody asks for anything.
+    pub fn ended(&self) -> impl Future<Output = Error> + Send + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        std::future::poll_fn(move |context| match shared.upgrade() {
+            Some(shared) => shared.progress.poll_end(context.waker()).map_or(Poll::Pending, Poll::Ready),
+            None => Poll::Ready(Error::Closed),
+        })
+    }
+
     /// Decides, waits for the disk, answers.
     ///
     /// # Errors
