@@ -302,8 +302,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Failed`] if the log failed.
     pub fn set_settings(&self, settings: Settings) -> Result<(), Error> {
+        // IMPORTANT: the writer is held from the sync to the change, so that no commit under the old mode comes in
+        // between: what is visible under `always` is durable (I1).
+        let mut writer = self.shared.writer();
         if settings.sync_mode != self.settings().sync_mode {
-            self.sync()?;
+            self.shared.commit_with(writer.as_mut(), true)?;
         }
         self.shared.core().settings = settings;
         Ok(())
@@ -471,8 +474,11 @@ impl Shared {
     }
 
     fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
-        let mut writer = self.writer();
-        let Some(writer) = writer.as_mut() else { return Err(Error::Closed) };
+        self.commit_with(self.writer().as_mut(), force_sync)
+    }
+
+    fn commit_with(&self, writer: Option<&mut Writer>, force_sync: bool) -> Result<Seq, Error> {
+        let Some(writer) = writer else { return Err(Error::Closed) };
         let (chunk, mode) = {
             let mut core = self.core();
             if let Some(error) = core.ended() {
