@@ -165,10 +165,6 @@ impl<L: Leaf> Tree<L> {
         self.root.as_ref().map_or_else(L::Summary::default, |root| root.summary.clone())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.root.is_none()
-    }
-
     /// The leaf that holds `key` if any does: the last one that begins at or before it, else the first.
     pub(crate) fn leaf<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
     where
