@@ -2,6 +2,12 @@
 //!
 //! Every run prints its seed when it fails. `CLAIMLOG_SEED=n cargo test --test sim` runs that seed alone;
 //! `CLAIMLOG_SIM_SEEDS=n` runs so many seeds of each search.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a failed unwrap is a failed test, and says how to repeat it; modules of a test are private anyway"
+)]
 
 mod command;
 mod crash;

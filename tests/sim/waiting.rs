@@ -156,26 +156,13 @@ fn watched_keys() {
     let engine = engine();
     engine.submit(&add("s", 1)).result.unwrap();
     engine.submit(&create("other")).result.unwrap();
+    let delete = XDel { key: "s".into(), ids: vec![EntryId::new(2, 0)] };
     let touches: [(&dyn Fn(), bool); 7] = [
         (&|| ignore(engine.submit(&add("s", 2)).result.unwrap()), true),
         (&|| ignore(engine.submit(&add("t", 2)).result.unwrap()), false),
-        (
-            &|| {
-                ignore(
-                    engine.submit(&XDel { key: "s".into(), ids: vec![EntryId::new(2, 0)] }).result.unwrap(),
-                )
-            },
-            true,
-        ),
-        (
-            &|| {
-                ignore(
-                    engine.submit(&XDel { key: "s".into(), ids: vec![EntryId::new(2, 0)] }).result.unwrap(),
-                )
-            },
-            false,
-        ),
-        (&|| ignore(engine.submit(&create("s")).result.unwrap()), false),
+        (&|| ignore(engine.submit(&delete).result.unwrap()), true),
+        (&|| ignore(engine.submit(&delete).result.unwrap()), false),
+        (&|| engine.submit(&create("s")).result.unwrap(), false),
         (&|| ignore(engine.submit(&XLen { key: "s".into() }).result.unwrap()), false),
         (&|| engine.submit(&Flush { db: None }).result.unwrap(), true),
     ];
