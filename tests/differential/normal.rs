@@ -32,6 +32,11 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ),
     ("names with a NUL in errors", "Redis's end there; claimlog gives them whole."),
     (
+        "a node left without entries by MINID",
+        "Redis keeps a node whose last entry is deleted and not below the MINID, even if nothing in it is alive; \
+         claimlog has no empty nodes. A sequence ends where Redis has one node more after a trimming with MINID.",
+    ),
+    (
         "radix-tree-nodes in XINFO STREAM",
         "an inner number of Redis's tree, any plausible number will do. radix-tree-keys (how many storage nodes) is \
          compared exactly.",
@@ -358,7 +363,13 @@ pub(crate) fn difference(
 
 /// True if Redis's error is ours, but for names that end at a NUL.
 fn cut_at_nul(redis: &Value, ours: &Value) -> bool {
-    let (Value::Error(redis), Value::Error(ours)) = (redis, ours) else { return false };
+    let (redis, ours) = match (redis, ours) {
+        (Value::Error(redis), Value::Error(ours)) => (redis, ours),
+        (Value::Array(redis), Value::Array(ours)) if redis.len() == ours.len() => {
+            return redis.iter().zip(ours).all(|(redis, ours)| redis == ours || cut_at_nul(redis, ours));
+        }
+        _ => return false,
+    };
     let mut kept = Vec::new();
     let mut skips = false;
     for &byte in ours {
@@ -420,6 +431,13 @@ fn place_of_streams(args: &[Vec<u8>]) -> Option<usize> {
         }
     }
     None
+}
+
+/// True for commands after which Redis may have a node without entries.
+pub(crate) fn may_empty_a_node(args: &[Vec<u8>]) -> bool {
+    let trims: [&[u8]; 2] = [b"XADD", b"XTRIM"];
+    trims.contains(&upper(args.first()).as_slice())
+        && args.iter().any(|arg| arg.eq_ignore_ascii_case(b"MINID"))
 }
 
 /// True if a command of a transaction may see a consumer that an earlier one made, or the absence of it.

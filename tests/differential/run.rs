@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use crate::common::{Client, Kind, Options, Server, Value, line, resp};
 use crate::generate::{Args, Step};
 use crate::normal::{
-    Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, moves_counters,
-    normal, normal_exec, vanished_is_known,
+    Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
+    moves_counters, normal, normal_exec, vanished_is_known,
 };
 
 /// Connections a sequence may use.
@@ -253,7 +253,7 @@ impl Pair {
             // After these, Redis may have to be given a consumer before it is asked anything else.
             let names: [&[u8]; 4] = [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC"];
             if let Step::Call { args, .. } = step
-                && names.contains(&args[0].to_ascii_uppercase().as_slice())
+                && (names.contains(&args[0].to_ascii_uppercase().as_slice()) || may_empty_a_node(args))
             {
                 break;
             }
@@ -424,8 +424,9 @@ impl Pair {
         let ok = |value: &Value| *value == Value::Simple(b"OK".to_vec());
         match name.as_slice() {
             b"MULTI" if ok(&redis_raw) => self.talks[on].queued = Some(Vec::new()),
-            // With a wrong number of arguments they leave the transaction open.
-            b"EXEC" | b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
+            b"EXEC" => self.talks[on].queued = None,
+            // With a wrong number of arguments it leaves the transaction open.
+            b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
             b"RESET" => self.talks[on].queued = None,
             _ if redis_raw == Value::Simple(b"QUEUED".to_vec()) => {
                 if let Some(queued) = &mut self.talks[on].queued {
@@ -445,9 +446,12 @@ impl Pair {
             }
             _ => {
                 self.same_consumers(on, args, &redis_raw);
+                if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
+                    self.same_nodes(on, args);
+                }
             }
         }
-        let is_info = name == b"XINFO" && args.len() > 3;
+        let is_info = name == b"XINFO" && args.len() > 3 && args[1].eq_ignore_ascii_case(b"STREAM");
         if is_info
             && self.ours.server.kind == Kind::Claimlog
             && !ours_raw.is_error()
@@ -477,9 +481,25 @@ impl Pair {
         any
     }
 
+    /// Ends the sequence if Redis has kept a node without entries.
+    fn same_nodes(&mut self, on: usize, args: &[Vec<u8>]) {
+        if !may_empty_a_node(args) || self.talks[on].blocked.is_some() {
+            return;
+        }
+        let ask = [&b"XINFO"[..], b"STREAM", &args[1]];
+        let nodes = |side: &mut Side| {
+            let info = side.connections[on].call(&ask).ok()?;
+            if info.is_error() { None } else { Some(info.get("radix-tree-keys").int()) }
+        };
+        if let (Some(redis), Some(ours)) = (nodes(&mut self.redis), nodes(&mut self.ours)) {
+            self.ends_here |= redis == ours + 1;
+        }
+    }
+
     fn same_consumers_after_exec(&mut self, on: usize, queued: &[Args], replies: &[Value]) {
         for (at, (args, reply)) in queued.iter().zip(replies).enumerate() {
             let made = self.same_consumers(on, args, reply);
+            self.same_nodes(on, args);
             self.ends_here |= made && queued[at + 1..].iter().any(|args| looks_at_consumers(args));
         }
     }
