@@ -173,8 +173,12 @@ pub(crate) fn dispatch(
     context.stats.commands.set(context.stats.commands.get() + 1);
     let found = match check(session, context, words) {
         Ok(found) => found,
-        Err(error) => {
-            if let Some(queue) = &mut session.queue {
+        Err(mut error) => {
+            if name.eq_ignore_ascii_case(b"exec") {
+                session.leave_multi();
+                session.watch = None;
+                error = exec_abort(error);
+            } else if let Some(queue) = &mut session.queue {
                 queue.aborted = true;
             }
             return reject(session, context, out, &error);
@@ -265,6 +269,17 @@ fn reject(session: &Session, context: &Context, out: &mut Vec<u8>, error: &Comma
         Encoder::new(out, session.client.protocol.get()).error(text);
     }
     Done::at_once(Outcome::Done)
+}
+
+/// What an EXEC says that is refused itself: the transaction is over.
+fn exec_abort(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Reply(text) => {
+            let why = text.strip_prefix(b"ERR ").unwrap_or(&text);
+            CommandError::owned([b"EXECABORT Transaction discarded because of: ", why].concat())
+        }
+        fatal @ CommandError::Fatal(_) => fatal,
+    }
 }
 
 /// `ERR wrong number of arguments for '...' command`

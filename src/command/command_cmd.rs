@@ -296,7 +296,11 @@ fn one_info(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     for keys in spec.keys {
         key_spec(reply, keys);
     }
-    reply.set(spec.subcommands.len());
+    // As in Redis: none are an empty set, some are an array.
+    match spec.subcommands.len() {
+        0 => reply.set(0),
+        some => reply.array(some),
+    }
     for sub in spec.subcommands {
         one_info(reply, sub);
     }

@@ -119,8 +119,7 @@ fn unwatch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 
 /// All that was queued, as one transaction: one time, one batch in the log, nothing in between.
 fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let watch = call.session.watch.take();
-    let queue = call.session.leave_multi().ok_or(CommandError::text("ERR EXEC without MULTI"))?;
+    let (queue, watch) = call.session.leave_multi().ok_or(CommandError::text("ERR EXEC without MULTI"))?;
     if queue.aborted {
         return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
     }

@@ -188,16 +188,18 @@ impl Session {
         Self { client, authenticated, queue: None, watch: None, last_seq: Seq::ZERO }
     }
 
-    /// Ends the transaction, if there is one, and forgets the watched keys.
-    pub(crate) fn leave_multi(&mut self) -> Option<Queue> {
-        self.watch = None;
+    /// Ends the transaction, if there is one, and hands over the keys watched for it. Without one, keys that are
+    /// watched go on being so.
+    pub(crate) fn leave_multi(&mut self) -> Option<(Queue, Option<Watch>)> {
+        let queue = self.queue.take()?;
         self.client.queued.set(-1);
-        self.queue.take()
+        Some((queue, self.watch.take()))
     }
 
     /// Back to how the connection began (RESET).
     pub(crate) fn reset(&mut self, authenticated: bool) {
         self.leave_multi();
+        self.watch = None;
         self.authenticated = authenticated;
         self.client.db.set(DbIndex::default());
         self.client.protocol.set(Protocol::Resp2);

@@ -51,8 +51,6 @@ pub enum Refusal {
     SetIdBelowLength,
     /// XSETID with an id below the MAXDELETEDID it gives.
     SetIdBelowGivenMaxDeleted,
-    /// XSETID with an id below the largest deleted one.
-    SetIdBelowMaxDeleted,
     /// The batch would pass `max-batch-bytes`.
     BatchTooLarge,
     /// The reply would pass `max-reply-bytes`.
@@ -109,9 +107,6 @@ impl Refusal {
             }
             Self::SetIdBelowGivenMaxDeleted => {
                 "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
-            }
-            Self::SetIdBelowMaxDeleted => {
-                "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
             }
             Self::BatchTooLarge => {
                 "ERR the changes of this command or transaction would pass max-batch-bytes; split it into \

@@ -331,8 +331,8 @@ impl Generator {
             args!["XREAD", "BLOCK", block]
         };
         let id = if args[0] == b"XREADGROUP" { ">" } else { "$" };
-        if self.rng.chance(25) {
-            let two = Self::key_name(self.key());
+        let two = Self::key_name(self.key());
+        if self.rng.chance(30) && one != two {
             push(&mut args, &["STREAMS", &one, &two, id, id]);
         } else {
             push(&mut args, &["STREAMS", &one, id]);

@@ -81,8 +81,8 @@ fn print_stats(stats: &Stats) {
         }
     }
     println!(
-        "blocked {}, woken {} (with an error {}), replies only RESP3 has {}",
-        stats.blocked, stats.served, stats.served_with_error, stats.resp3
+        "blocked {}, woken {} (with an error {}), replies only RESP3 has {}, sequences ended early {}",
+        stats.blocked, stats.served, stats.served_with_error, stats.resp3, stats.ended_early
     );
 }
 

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::common::{Client, Kind, Options, Server, Value, line, resp};
 use crate::generate::{Args, Step};
 use crate::normal::{
-    Autos, Context, Normal, difference, lag_is_wrong, moves_counters, normal, normal_exec, vanished_is_known,
+    Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
+    moves_counters, normal, normal_exec, vanished_is_known,
 };
 
 /// Connections a sequence may use.
@@ -38,6 +39,8 @@ pub(crate) struct Stats {
     pub(crate) served: u64,
     pub(crate) served_with_error: u64,
     pub(crate) resp3: u64,
+    /// Sequences that ended where a known difference would have been looked at.
+    pub(crate) ended_early: u64,
 }
 
 impl Stats {
@@ -153,6 +156,9 @@ pub(crate) struct Pair {
     ours: Side,
     talks: Vec<Talk>,
     counters_differ: bool,
+    seen_differs: bool,
+    /// A transaction looked at what a known difference made: nothing more can be compared.
+    ends_here: bool,
     /// The longest time between the same command reaching the two servers.
     skew: Duration,
 }
@@ -165,6 +171,8 @@ impl Pair {
             ours: Side::start(kind),
             talks: vec![Talk::default(); CONNECTIONS],
             counters_differ: false,
+            seen_differs: false,
+            ends_here: false,
             skew: Duration::ZERO,
         }
     }
@@ -175,6 +183,8 @@ impl Pair {
         let stale: Vec<usize> = (0..CONNECTIONS).filter(|&on| blocked(&self.talks[on])).collect();
         self.talks = vec![Talk::default(); CONNECTIONS];
         self.counters_differ = false;
+        self.seen_differs = false;
+        self.ends_here = false;
         self.skew = Duration::ZERO;
         self.redis.fresh(&stale).expect("redis-server");
         if let Err(why) = self.ours.fresh(&stale) {
@@ -212,6 +222,11 @@ impl Pair {
                 self.talks = vec![Talk::default(); CONNECTIONS];
                 return Some(*failure);
             }
+            if self.ends_here {
+                stats.ended_early += 1;
+                // The transaction may have been in the middle of what was sent.
+                break;
+            }
             at += done;
         }
         None
@@ -232,7 +247,18 @@ impl Pair {
             }
             _ => false,
         };
-        steps.iter().take(16).take_while(|step| fits(step)).count().max(1)
+        let mut count = 0;
+        for step in steps.iter().take(16).take_while(|step| fits(step)) {
+            count += 1;
+            // After these, Redis may have to be given a consumer before it is asked anything else.
+            let names: [&[u8]; 4] = [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC"];
+            if let Step::Call { args, .. } = step
+                && (names.contains(&args[0].to_ascii_uppercase().as_slice()) || may_empty_a_node(args))
+            {
+                break;
+            }
+        }
+        count.max(1)
     }
 
     /// Sends all, then compares all; on a difference says how many were the same before it.
@@ -283,6 +309,7 @@ impl Pair {
                 None => {
                     self.talks[on].blocked = Some(args.to_vec());
                     stats.blocked += 1;
+                    self.same_consumers(on, args, &Value::NullArray);
                     return Ok(());
                 }
             }
@@ -379,10 +406,11 @@ impl Pair {
         ours: Value,
     ) -> Result<(), Box<Failure>> {
         self.counters_differ |= moves_counters(args);
-        let context = Context { counters_differ: self.counters_differ };
+        let context = Context { counters_differ: self.counters_differ, seen_differs: self.seen_differs };
         let name = args[0].to_ascii_uppercase();
         let queued = self.talks[on].queued.clone();
         let (redis_raw, ours_raw) = (redis.clone(), ours.clone());
+        let queued_before = queued.clone();
         let (a, b): (Normal, Normal) = match queued {
             Some(queued) if name == b"EXEC" => (
                 normal_exec(&queued, redis, &mut self.redis.autos, context),
@@ -396,8 +424,9 @@ impl Pair {
         let ok = |value: &Value| *value == Value::Simple(b"OK".to_vec());
         match name.as_slice() {
             b"MULTI" if ok(&redis_raw) => self.talks[on].queued = Some(Vec::new()),
-            // With a wrong number of arguments they leave the transaction open.
-            b"EXEC" | b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
+            b"EXEC" => self.talks[on].queued = None,
+            // With a wrong number of arguments it leaves the transaction open.
+            b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
             b"RESET" => self.talks[on].queued = None,
             _ if redis_raw == Value::Simple(b"QUEUED".to_vec()) => {
                 if let Some(queued) = &mut self.talks[on].queued {
@@ -408,10 +437,21 @@ impl Pair {
         }
         // Two clocks read within the same command are at most this far apart; one field is the difference of two.
         let tolerance = i64::try_from(self.skew.as_millis()).unwrap() * 2 + 2;
-        if let Some(why) = difference(&a, &b, tolerance) {
+        if let Some(why) = difference(&a, &b, tolerance, context) {
             return Err(failure(&why, &redis_raw, &ours_raw.to_string()));
         }
-        let is_info = name == b"XINFO" && args.len() > 3;
+        match (queued_before, &redis_raw) {
+            (Some(queued), Value::Array(replies)) if name == b"EXEC" => {
+                self.same_consumers_after_exec(on, &queued, replies);
+            }
+            _ => {
+                self.same_consumers(on, args, &redis_raw);
+                if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
+                    self.same_nodes(on, args);
+                }
+            }
+        }
+        let is_info = name == b"XINFO" && args.len() > 3 && args[1].eq_ignore_ascii_case(b"STREAM");
         if is_info
             && self.ours.server.kind == Kind::Claimlog
             && !ours_raw.is_error()
@@ -421,6 +461,47 @@ impl Pair {
             return Err(failure(&why, &redis_raw, &ours_raw.to_string()));
         }
         Ok(())
+    }
+
+    /// Gives Redis the consumers that a command made on our side only; true if there was one.
+    fn same_consumers(&mut self, on: usize, args: &[Vec<u8>], reply: &Value) -> bool {
+        if self.ours.server.kind == Kind::Redis {
+            return false;
+        }
+        let (made, seen_differs) = makes_consumers(args, reply);
+        self.seen_differs |= seen_differs;
+        let mut any = false;
+        for make in made {
+            let make = self.redis.autos.fill(&make);
+            // A blocked connection can't be asked; those that block are in database 0, as the other one is.
+            let blocked = self.talks[on].blocked.is_some();
+            let client = if blocked { &mut self.redis.control } else { &mut self.redis.connections[on] };
+            any |= client.call(&make).expect("redis-server answers") == Value::Int(1);
+        }
+        any
+    }
+
+    /// Ends the sequence if Redis has kept a node without entries.
+    fn same_nodes(&mut self, on: usize, args: &[Vec<u8>]) {
+        if !may_empty_a_node(args) || self.talks[on].blocked.is_some() {
+            return;
+        }
+        let ask = [&b"XINFO"[..], b"STREAM", &args[1]];
+        let nodes = |side: &mut Side| {
+            let info = side.connections[on].call(&ask).ok()?;
+            if info.is_error() { None } else { Some(info.get("radix-tree-keys").int()) }
+        };
+        if let (Some(redis), Some(ours)) = (nodes(&mut self.redis), nodes(&mut self.ours)) {
+            self.ends_here |= redis == ours + 1;
+        }
+    }
+
+    fn same_consumers_after_exec(&mut self, on: usize, queued: &[Args], replies: &[Value]) {
+        for (at, (args, reply)) in queued.iter().zip(replies).enumerate() {
+            let made = self.same_consumers(on, args, reply);
+            self.same_nodes(on, args);
+            self.ends_here |= made && queued[at + 1..].iter().any(|args| looks_at_consumers(args));
+        }
     }
 
     fn scan(&mut self, options: &[Vec<u8>], stats: &mut Stats) -> Result<(), Box<Failure>> {

@@ -11,10 +11,6 @@ pub(crate) type Args = Vec<Vec<u8>>;
 /// Longer than any test: rows are either younger than this or claimed with an idle time far above it.
 const HOUR: u64 = 3_600_000;
 
-/// Does a read of new entries that finds none create its consumer? Not in 7.0, whose replies are ours; since 7.2
-/// it does. (A read of history always does, even if there is none.)
-const EMPTY_READ_CREATES_CONSUMER: bool = false;
-
 /// One pending entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -360,9 +356,7 @@ impl Model {
             Op::TrimToLength(length) => stream.trim_to(*length),
             Op::TrimBelow(id) => stream.entries = stream.entries.split_off(id),
             Op::SetId(id) => {
-                if *id < stream.max_deleted
-                    || stream.entries.last_key_value().is_some_and(|(top, _)| id < top)
-                {
+                if stream.entries.last_key_value().is_some_and(|(top, _)| id < top) {
                     return Outcome::Error;
                 }
                 stream.last = *id;
@@ -378,9 +372,8 @@ impl Model {
         let Some(group) = stream.groups.get_mut(group) else { return Outcome::Error };
         let fresh = stream.entries.keys().filter(|&&id| id > group.last);
         let ids: Vec<Id> = fresh.take(usize::try_from(count).unwrap()).copied().collect();
-        if EMPTY_READ_CREATES_CONSUMER || !ids.is_empty() {
-            group.consumers.insert(consumer.to_owned());
-        }
+        // As since 7.2: also by a read that finds nothing.
+        group.consumers.insert(consumer.to_owned());
         for &id in &ids {
             group.last = id;
             if !noack {
@@ -393,6 +386,8 @@ impl Model {
     fn claim(&mut self, claim: &Claim, now: (u64, u64)) -> Outcome {
         let Some(stream) = &mut self.0 else { return Outcome::Error };
         let Some(group) = stream.groups.get_mut(&claim.group) else { return Outcome::Error };
+        // As since 7.2: also by a claim that takes nothing.
+        group.consumers.insert(claim.consumer.clone());
         if let Some(last) = claim.last_id {
             group.last = group.last.max(last);
         }
@@ -415,8 +410,6 @@ impl Model {
                 None => continue,
             };
             let count = claim.retry_count.unwrap_or(if claim.just_id { count } else { count + 1 });
-            // As 7.0 does it: only a claim that takes something makes the consumer.
-            group.consumers.insert(claim.consumer.clone());
             group.pending.insert(*id, Row { owner: claim.consumer.clone(), count, time });
             claimed.push(*id);
         }
@@ -434,6 +427,7 @@ impl Model {
     ) -> Outcome {
         let Some(stream) = &mut self.0 else { return Outcome::Error };
         let Some(group) = stream.groups.get_mut(group) else { return Outcome::Error };
+        group.consumers.insert(consumer.to_owned());
         let walk: Vec<Id> = group.pending.range(start..).map(|(&id, _)| id).collect();
         let mut claimed = Vec::new();
         // A deleted entry that is dropped uses up one of the count, as a claimed one does.
@@ -446,7 +440,6 @@ impl Model {
             row.owner = consumer.to_owned();
             row.time = now;
             row.count += u64::from(!just_id);
-            group.consumers.insert(consumer.to_owned());
             claimed.push(id);
         }
         Outcome::Ids(claimed)

@@ -423,9 +423,6 @@ impl Model {
             return Err(Refusal::SetIdBelowGivenMaxDeleted);
         }
         let Some(stream) = self.stream(&op.key) else { return Err(Refusal::NoSuchKey) };
-        if op.last_id < stream.max_deleted {
-            return Err(Refusal::SetIdBelowMaxDeleted);
-        }
         if let Some((top, _)) = stream.entries.last_key_value() {
             if op.last_id < *top {
                 return Err(Refusal::SetIdBelowTop);
