@@ -1,6 +1,6 @@
 //! Opening: lock, newest snapshot that checks out, scan of the log, verdict, replay, report.
 //!
-//! Everything after the snapshot goes through [`absorb`], the same function that live commits go through (I2).
+//! Everything after the snapshot goes through `absorb`, the same function that live commits go through (I2).
 
 use std::borrow::Borrow;
 use std::fmt;

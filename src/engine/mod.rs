@@ -1,6 +1,6 @@
 //! The engine: one door to the state, in front of the log.
 //!
-//! A request is decided and applied under the one lock of the [`core`] and gets a [`Ticket`]: its reply, and the
+//! A request is decided and applied under the one lock of the core and gets a [`Ticket`]: its reply, and the
 //! change that must be on disk before anyone may see it (I1). Committing is a function, not a thread: whoever calls
 //! [`Engine::commit`] writes and syncs everything that was applied so far, and whoever comes meanwhile waits for that
 //! commit or does the next one. A helper thread makes segments ahead, carries the durable mark forward when nothing
