@@ -35,6 +35,7 @@ use crate::id::Seq;
 use crate::io::{Clock, LockGuard};
 use crate::op::{Op, StreamRead};
 use crate::recovery::{self, Recovered, RecoveryReport};
+use crate::state::Database;
 use crate::wal::{Spares, Writer};
 
 /// A reply or an error that must not be shown before `engine.visible() >= after` (I1): absence and refusals are
@@ -317,7 +318,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let core = self.shared.core();
         Stats {
-            keys: core.state.databases().map(|database| database.key_count()).collect(),
+            keys: core.state.databases().map(Database::key_count).collect(),
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),

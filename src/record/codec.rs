@@ -197,10 +197,7 @@ mod tests {
         }
         for len in 0..batch.len() {
             let cut = &batch.bytes()[..len];
-            assert!(
-                records(cut).and_then(|records| records.collect::<Result<Vec<_>, _>>()).is_err(),
-                "cut at {len}"
-            );
+            assert!(records(cut).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err(), "cut at {len}");
         }
         let longer = [batch.bytes(), &[0]].concat();
         assert!(records(&longer).unwrap().collect::<Result<Vec<_>, _>>().is_err());

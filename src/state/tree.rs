@@ -127,16 +127,11 @@ struct Child<L: Leaf> {
 }
 
 /// A page, or the place where it will be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Slot<L: Leaf> {
     Here(Arc<Node<L>>),
+    #[default]
     Away,
-}
-
-impl<L: Leaf> Default for Slot<L> {
-    fn default() -> Self {
-        Self::Away
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -181,12 +176,12 @@ impl<L: Leaf> Tree<L> {
 
     /// The first leaf.
     pub(crate) fn first(&self) -> Result<Option<&L>, Needs> {
-        self.edge(|children| children.first())
+        self.edge(<[Child<L>]>::first)
     }
 
     /// The last leaf.
     pub(crate) fn last(&self) -> Result<Option<&L>, Needs> {
-        self.edge(|children| children.last())
+        self.edge(<[Child<L>]>::last)
     }
 
     fn edge(&self, pick: impl Fn(&[Child<L>]) -> Option<&Child<L>>) -> Result<Option<&L>, Needs> {
