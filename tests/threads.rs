@@ -1,4 +1,5 @@
 //! One engine, many threads, the real disk: nothing is lost, nobody hangs, and what was recovered is what was there.
+
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use std::collections::BTreeSet;

@@ -169,7 +169,7 @@ impl Core {
         let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
         match log.room(self.batch.len()) {
             Room::NotYet if may_wait => Err(Halt::NotYet),
-            // If part of the batch is applied already, the writer will make the segment itself.
+            // Not yet, but part of the batch is applied already: the writer will make the segment itself.
             Room::Yes | Room::NotYet => Ok(()),
             Room::Full => Err(Halt::Error(Refusal::LogFull.into())),
         }

@@ -176,12 +176,12 @@ impl<L: Leaf> Tree<L> {
 
     /// The first leaf.
     pub(crate) fn first(&self) -> Result<Option<&L>, Needs> {
-        self.edge(<[_]>::first)
+        self.edge(<[Child<L>]>::first)
     }
 
     /// The last leaf.
     pub(crate) fn last(&self) -> Result<Option<&L>, Needs> {
-        self.edge(<[_]>::last)
+        self.edge(<[Child<L>]>::last)
     }
 
     fn edge(&self, pick: impl Fn(&[Child<L>]) -> Option<&Child<L>>) -> Result<Option<&L>, Needs> {

@@ -2,12 +2,8 @@
 //!
 //! Every run prints its seed when it fails. `CLAIMLOG_SEED=n cargo test --test sim` runs that seed alone;
 //! `CLAIMLOG_SIM_SEEDS=n` runs so many seeds of each search.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    unreachable_pub,
-    reason = "a failed unwrap is a failed test, and says how to repeat it; modules of a test are private anyway"
-)]
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a failed unwrap is a failed test")]
 
 mod command;
 mod crash;
