@@ -402,21 +402,28 @@ impl Pair {
         &mut self,
         on: usize,
         args: &[Vec<u8>],
-        redis: Value,
-        ours: Value,
+        mut redis: Value,
+        mut ours: Value,
     ) -> Result<(), Box<Failure>> {
+        let name = args[0].to_ascii_uppercase();
+        let mut queued = self.talks[on].queued.clone().filter(|_| name == b"EXEC");
+        if let (Some(queued), Value::Array(redis), Value::Array(ours)) = (&mut queued, &mut redis, &mut ours)
+            && redis.len() == queued.len()
+        {
+            let comparable = self.comparable_in_exec(on, queued, redis, ours);
+            queued.truncate(comparable);
+            redis.truncate(comparable);
+            ours.truncate(comparable);
+        }
         self.counters_differ |= moves_counters(args);
         let context = Context { counters_differ: self.counters_differ, seen_differs: self.seen_differs };
-        let name = args[0].to_ascii_uppercase();
-        let queued = self.talks[on].queued.clone();
         let (redis_raw, ours_raw) = (redis.clone(), ours.clone());
-        let queued_before = queued.clone();
-        let (a, b): (Normal, Normal) = match queued {
-            Some(queued) if name == b"EXEC" => (
-                normal_exec(&queued, redis, &mut self.redis.autos, context),
-                normal_exec(&queued, ours, &mut self.ours.autos, context),
+        let (a, b): (Normal, Normal) = match &queued {
+            Some(queued) => (
+                normal_exec(queued, redis, &mut self.redis.autos, context),
+                normal_exec(queued, ours, &mut self.ours.autos, context),
             ),
-            _ => (
+            None => (
                 normal(args, redis, &mut self.redis.autos, context),
                 normal(args, ours, &mut self.ours.autos, context),
             ),
@@ -440,16 +447,9 @@ impl Pair {
         if let Some(why) = difference(&a, &b, tolerance, context) {
             return Err(failure(&why, &redis_raw, &ours_raw.to_string()));
         }
-        match (queued_before, &redis_raw) {
-            (Some(queued), Value::Array(replies)) if name == b"EXEC" => {
-                self.same_consumers_after_exec(on, &queued, replies);
-            }
-            _ => {
-                self.same_consumers(on, args, &redis_raw);
-                if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
-                    self.same_nodes(on, args);
-                }
-            }
+        self.same_consumers(on, args, &redis_raw);
+        if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
+            self.same_nodes(on, args);
         }
         let is_info = name == b"XINFO" && args.len() > 3 && args[1].eq_ignore_ascii_case(b"STREAM");
         if is_info
@@ -496,12 +496,22 @@ impl Pair {
         }
     }
 
-    fn same_consumers_after_exec(&mut self, on: usize, queued: &[Args], replies: &[Value]) {
-        for (at, (args, reply)) in queued.iter().zip(replies).enumerate() {
+    /// How many replies of a transaction can be compared: up to where a known difference begins to show.
+    fn comparable_in_exec(&mut self, on: usize, queued: &[Args], redis: &[Value], ours: &[Value]) -> usize {
+        let mut comparable = queued.len();
+        for (at, (args, reply)) in queued.iter().zip(redis).enumerate() {
             let made = self.same_consumers(on, args, reply);
             self.same_nodes(on, args);
-            self.ends_here |= made && queued[at + 1..].iter().any(|args| looks_at_consumers(args));
+            if made && queued[at + 1..].iter().any(|args| looks_at_consumers(args)) {
+                comparable = comparable.min(at + 1);
+                self.ends_here = true;
+            }
+            if !reply.is_error() && ours.get(at).is_some_and(|ours| *ours == setting_in_multi()) {
+                comparable = comparable.min(at);
+                self.ends_here = true;
+            }
         }
+        comparable
     }
 
     fn scan(&mut self, options: &[Vec<u8>], stats: &mut Stats) -> Result<(), Box<Failure>> {
@@ -513,6 +523,11 @@ impl Pair {
         stats.seen(&[b"SCAN (to the end)".to_vec()], &redis);
         if redis == ours { Ok(()) } else { Err(failure("the keys differ", &redis, &ours.to_string())) }
     }
+}
+
+/// What claimlog says to a CONFIG SET that it does not do inside MULTI.
+fn setting_in_multi() -> Value {
+    Value::Error(b"ERR this setting can't be changed inside MULTI".to_vec())
 }
 
 /// Connection 0 never blocks for longer than a moment.
