@@ -157,6 +157,8 @@ pub(crate) struct Pair {
     talks: Vec<Talk>,
     counters_differ: bool,
     seen_differs: bool,
+    /// When the last command was sent.
+    sent: Instant,
     /// A transaction looked at what a known difference made: nothing more can be compared.
     ends_here: bool,
     /// The longest time between the same command reaching the two servers.
@@ -172,6 +174,7 @@ impl Pair {
             talks: vec![Talk::default(); CONNECTIONS],
             counters_differ: false,
             seen_differs: false,
+            sent: Instant::now(),
             ends_here: false,
             skew: Duration::ZERO,
         }
@@ -263,7 +266,7 @@ impl Pair {
 
     /// Sends all, then compares all; on a difference says how many were the same before it.
     fn pipeline(&mut self, steps: &[Step], stats: &mut Stats) -> Result<(), (usize, Box<Failure>)> {
-        let sent = Instant::now();
+        self.sent = Instant::now();
         let mut on = 0;
         let mut bytes = Vec::new();
         for step in steps {
@@ -280,7 +283,7 @@ impl Pair {
             let reply = self.ours.connections[on].recv();
             ours.push(reply.map_err(|e| (at, failure("no reply", redis, &e.to_string())))?);
         }
-        self.skew = self.skew.max(sent.elapsed());
+        self.skew = self.skew.max(self.sent.elapsed());
         for (at, ((step, redis), ours)) in steps.iter().zip(redis).zip(ours).enumerate() {
             let Step::Call { args, .. } = step else { continue };
             stats.seen(args, &redis);
@@ -299,7 +302,7 @@ impl Pair {
         if self.talks[on].blocked.is_some() {
             return Ok(());
         }
-        let sent = Instant::now();
+        self.sent = Instant::now();
         self.redis.send(on, args, inline).expect("redis-server takes a command");
         self.ours.send(on, args, inline).map_err(|e| gone(&e))?;
         let redis = if may_block(on, args) {
@@ -318,7 +321,7 @@ impl Pair {
         };
         let ours =
             self.ours.connections[on].recv().map_err(|e| failure("no reply", &redis, &e.to_string()))?;
-        self.skew = self.skew.max(sent.elapsed());
+        self.skew = self.skew.max(self.sent.elapsed());
         stats.seen(args, &redis);
         self.compare(on, args, redis, ours)?;
         self.settle(stats)
@@ -476,7 +479,11 @@ impl Pair {
             // A blocked connection can't be asked; those that block are in database 0, as the other one is.
             let blocked = self.talks[on].blocked.is_some();
             let client = if blocked { &mut self.redis.control } else { &mut self.redis.connections[on] };
-            any |= client.call(&make).expect("redis-server answers") == Value::Int(1);
+            if client.call(&make).expect("redis-server answers") == Value::Int(1) {
+                any = true;
+                // Redis has seen it a little later than we have.
+                self.skew = self.skew.max(self.sent.elapsed());
+            }
         }
         any
     }
