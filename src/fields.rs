@@ -5,6 +5,17 @@
 
 use bytes::Bytes;
 
+use crate::id::EntryId;
+
+/// An entry of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id.
+    pub id: EntryId,
+    /// Its pairs.
+    pub fields: Fields,
+}
+
 /// The field-value pairs of one entry, in the order they were given; names may repeat.
 ///
 /// ```

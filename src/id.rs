@@ -1,5 +1,5 @@
-//! The numbers of claimlog: entry ids, sequence numbers and the numbers for life of databases, streams,
-//! consumers and pages. Each is a type of its own, so that none can stand where another is meant.
+//! The numbers of claimlog: entry ids, database indexes, sequence numbers and the numbers for life of databases,
+//! streams, consumers and pages. Each is a type of its own, so that none can stand where another is meant.
 
 use std::fmt;
 
@@ -55,6 +55,27 @@ impl EntryId {
 impl fmt::Display for EntryId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.ms, self.seq)
+    }
+}
+
+/// A database's index, as in `SELECT`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DbIndex(u8);
+
+impl DbIndex {
+    /// How many databases there are.
+    pub const COUNT: u8 = 16;
+
+    /// The database with that index, if there is one.
+    #[must_use]
+    pub fn new(index: u8) -> Option<Self> {
+        (index < Self::COUNT).then_some(Self(index))
+    }
+
+    /// The index.
+    #[must_use]
+    pub fn get(self) -> u8 {
+        self.0
     }
 }
 

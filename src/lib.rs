@@ -27,3 +27,8 @@ pub use engine::{Engine, Options};
 pub use error::{Error, OpenError};
 pub use fields::Fields;
 pub use id::{ConsumerNo, DbNo, EntryId, PageNo, PartKey, Seq, StreamNo};
+
+/// The examples of the README, so that they are tested.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -14,8 +14,8 @@ use crate::io::{Clock, Dir, LockError, LockGuard};
 use crate::record::Record;
 use crate::record::codec::{self, Malformed};
 use crate::snapshot::{Root, SnapshotStore, StoreError};
-use crate::state::State;
 use crate::state::tree::Parts;
+use crate::state::{Database, State};
 use crate::wal;
 
 /// The file that is locked while a directory is open.
@@ -65,7 +65,7 @@ impl fmt::Display for RecoveryReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.snapshot {
             Some((store, seq)) => {
-                write!(f, "recovered {} keys: snapshot {store} up to batch {seq}, then ", self.keys)?
+                write!(f, "recovered {} keys: snapshot {store} up to batch {seq}, then ", self.keys)?;
             }
             None => write!(f, "recovered {} keys: ", self.keys)?,
         }
@@ -149,7 +149,7 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         records,
         replayed_bytes: bytes,
         log: log.report.clone(),
-        keys: state.databases().map(|database| database.key_count()).sum(),
+        keys: state.databases().map(Database::key_count).sum(),
         took: clock.monotonic().saturating_sub(began),
         warnings,
     };

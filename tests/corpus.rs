@@ -21,3 +21,24 @@ fn requests_decode_the_same_however_they_are_cut() {
     }
     assert!(seen > 0, "the corpus is empty");
 }
+
+#[test]
+fn any_bytes_can_be_scanned_as_a_segment() {
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/log_scan");
+    let mut seen = 0;
+    for file in std::fs::read_dir(corpus).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for mend in [false, true] {
+            claimlog::wal::fuzz_scan(&bytes, mend);
+            // Cut short, and with one byte off, anywhere.
+            for at in (0..bytes.len()).step_by(7) {
+                claimlog::wal::fuzz_scan(&bytes[..at], mend);
+                let mut flipped = bytes.clone();
+                flipped[at] ^= 0x41;
+                claimlog::wal::fuzz_scan(&flipped, mend);
+            }
+        }
+        seen += 1;
+    }
+    assert!(seen > 0, "the corpus is empty");
+}

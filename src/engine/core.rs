@@ -15,6 +15,7 @@ use crate::record::Record;
 use crate::record::codec::BatchBytes;
 use crate::recovery::absorb;
 use crate::state::State;
+use crate::state::stream::Stream;
 use crate::state::tree::Trash;
 use crate::wal::{Buffer, Room};
 
@@ -167,10 +168,9 @@ impl Core {
         }
         let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
         match log.room(self.batch.len()) {
-            Room::Yes => Ok(()),
             Room::NotYet if may_wait => Err(Halt::NotYet),
-            // Part of the batch is applied already: the writer will make the segment itself.
-            Room::NotYet => Ok(()),
+            // Not yet, but part of the batch is applied already: the writer will make the segment itself.
+            Room::Yes | Room::NotYet => Ok(()),
             Room::Full => Err(Halt::Error(Refusal::LogFull.into())),
         }
     }
@@ -290,7 +290,7 @@ impl Core {
         let mut existing = Vec::new();
         for database in self.state.databases() {
             if let Ok(streams) = database.streams_from(crate::id::StreamNo::ZERO) {
-                let groups = streams.flatten().flat_map(|stream| stream.groups());
+                let groups = streams.flatten().flat_map(Stream::groups);
                 existing.extend(groups.flat_map(|group| group.consumers().map(|consumer| consumer.no)));
             }
         }

@@ -100,7 +100,10 @@ fn keep_log(engine: &Weak<Shared>) {
             if asked.closed {
                 return;
             }
-            if !asked.commit {
+            if asked.commit {
+                asked.commit = false;
+                (true, false)
+            } else {
                 let waiting = asked.unmarked;
                 asked.unmarked = false;
                 asked.asleep = !waiting;
@@ -118,9 +121,6 @@ fn keep_log(engine: &Weak<Shared>) {
                 }
                 let quiet = waiting && timeout.timed_out() && !woken.unmarked;
                 (std::mem::take(&mut woken.commit), quiet)
-            } else {
-                asked.commit = false;
-                (true, false)
             }
         };
         if commit {

@@ -35,6 +35,7 @@ use crate::id::Seq;
 use crate::io::{Clock, LockGuard};
 use crate::op::{Op, StreamRead};
 use crate::recovery::{self, Recovered, RecoveryReport};
+use crate::state::Database;
 use crate::wal::{Spares, Writer};
 
 /// A reply or an error that must not be shown before `engine.visible() >= after` (I1): absence and refusals are
@@ -251,6 +252,16 @@ impl Engine {
         })
     }
 
+    /// Resolves when the engine has failed or was closed, and says why. Runs on any runtime. A background sync may
+    /// fail while nobody asks for anything.
+    pub fn ended(&self) -> impl Future<Output = Error> + Send + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        std::future::poll_fn(move |context| match shared.upgrade() {
+            Some(shared) => shared.progress.poll_end(context.waker()).map_or(Poll::Pending, Poll::Ready),
+            None => Poll::Ready(Error::Closed),
+        })
+    }
+
     /// Decides, waits for the disk, answers.
     ///
     /// # Errors
@@ -292,8 +303,11 @@ impl Engine {
     /// # Errors
     /// [`Error::Failed`] if the log failed.
     pub fn set_settings(&self, settings: Settings) -> Result<(), Error> {
+        // IMPORTANT: the writer is held from the sync to the change, so that no commit under the old mode comes in
+        // between: what is visible under `always` is durable (I1).
+        let mut writer = self.shared.writer();
         if settings.sync_mode != self.settings().sync_mode {
-            self.sync()?;
+            self.shared.commit_with(writer.as_mut(), true)?;
         }
         self.shared.core().settings = settings;
         Ok(())
@@ -304,7 +318,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let core = self.shared.core();
         Stats {
-            keys: core.state.databases().map(|database| database.key_count()).collect(),
+            keys: core.state.databases().map(Database::key_count).collect(),
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),
@@ -461,8 +475,11 @@ impl Shared {
     }
 
     fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
-        let mut writer = self.writer();
-        let Some(writer) = writer.as_mut() else { return Err(Error::Closed) };
+        self.commit_with(self.writer().as_mut(), force_sync)
+    }
+
+    fn commit_with(&self, writer: Option<&mut Writer>, force_sync: bool) -> Result<Seq, Error> {
+        let Some(writer) = writer else { return Err(Error::Closed) };
         let (chunk, mode) = {
             let mut core = self.core();
             if let Some(error) = core.ended() {

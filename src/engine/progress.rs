@@ -18,6 +18,8 @@ pub(super) struct Progress {
 #[derive(Debug, Default)]
 struct Waiting {
     wakers: Vec<(Seq, Waker)>,
+    /// Those who wait for the end alone.
+    end_wakers: Vec<Waker>,
     ended: Option<Error>,
 }
 
@@ -58,8 +60,18 @@ impl Progress {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         waiting.ended.get_or_insert(why);
         let wakers = std::mem::take(&mut waiting.wakers);
+        let end_wakers = std::mem::take(&mut waiting.end_wakers);
         drop(waiting);
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wakers.into_iter().map(|(_, waker)| waker).chain(end_wakers).for_each(Waker::wake);
+    }
+
+    /// Why it will not come further, if that is so; if not, `waker` is woken then.
+    pub(super) fn poll_end(&self, waker: &Waker) -> Option<Error> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.ended.is_none() && !waiting.end_wakers.iter().any(|known| known.will_wake(waker)) {
+            waiting.end_wakers.push(waker.clone());
+        }
+        waiting.ended.clone()
     }
 
     /// Whether `seq` is visible; if not, `waker` is woken when it is, or when it never will be.

@@ -24,6 +24,8 @@ mod xsetid;
 
 use bytes::Bytes;
 
+pub use crate::fields::Entry;
+pub use crate::id::DbIndex;
 pub use crate::state::tree::Needs;
 
 use crate::fields::Fields;
@@ -53,27 +55,6 @@ pub use xread::*;
 pub use xreadgroup::*;
 pub use xsetid::*;
 
-/// A database's index, as in `SELECT`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct DbIndex(pub(crate) u8);
-
-impl DbIndex {
-    /// How many databases there are.
-    pub const COUNT: u8 = 16;
-
-    /// The database with that index, if there is one.
-    #[must_use]
-    pub fn new(index: u8) -> Option<Self> {
-        (index < Self::COUNT).then_some(Self(index))
-    }
-
-    /// The index.
-    #[must_use]
-    pub fn get(self) -> u8 {
-        self.0
-    }
-}
-
 /// A key: a name in a database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
@@ -88,15 +69,6 @@ impl From<&str> for Key {
     fn from(name: &str) -> Self {
         Self { db: DbIndex::default(), name: Bytes::copy_from_slice(name.as_bytes()) }
     }
-}
-
-/// An entry of a stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its id.
-    pub id: EntryId,
-    /// Its pairs.
-    pub fields: Fields,
 }
 
 /// A request: what is asked of the engine, and how it is decided. Implemented by the types of this module.

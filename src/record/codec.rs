@@ -197,10 +197,7 @@ mod tests {
         }
         for len in 0..batch.len() {
             let cut = &batch.bytes()[..len];
-            assert!(
-                records(cut).and_then(|records| records.collect::<Result<Vec<_>, _>>()).is_err(),
-                "cut at {len}"
-            );
+            assert!(records(cut).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err(), "cut at {len}");
         }
         let longer = [batch.bytes(), &[0]].concat();
         assert!(records(&longer).unwrap().collect::<Result<Vec<_>, _>>().is_err());
@@ -228,6 +225,30 @@ mod tests {
             lines,
             "see docs/format.md before changing the format"
         );
+    }
+
+    /// The document, the declaration and the examples above agree on the kinds of records and on their tags.
+    #[test]
+    fn docs_name_every_record_and_its_tag() {
+        let declaration = include_str!("mod.rs").split("pub enum Record<'a> {").nth(1).unwrap();
+        let declared = declaration.split("\n}\n").next().unwrap().lines().filter_map(|line| {
+            let name = line.strip_prefix("    ")?.strip_suffix(" {")?;
+            name.starts_with(|first: char| first.is_ascii_uppercase()).then_some(name)
+        });
+        let document = include_str!("../../docs/format.md");
+        let mut examples = one_of_each().into_iter();
+        for (tag, name) in declared.enumerate() {
+            let example = examples.next().expect("every kind of record has an example");
+            assert!(format!("{example:?}").starts_with(&format!("{name} {{")), "{example:?} is no {name}");
+            let mut batch = BatchBytes::default();
+            batch.push(&example);
+            assert_eq!(usize::from(batch.bytes()[COUNT_BYTES]), tag, "{name}");
+            assert!(
+                document.contains(&format!("| {tag} | `{name}` |")),
+                "docs/format.md lacks {tag}, {name}"
+            );
+        }
+        assert_eq!(examples.next(), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use claimlog::Error;
 use claimlog::engine::Engine;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
@@ -146,6 +147,13 @@ async fn run(
     }
     tokio::task::spawn_local(committer::run(server.clone()));
     tokio::task::spawn_local(listener::close_idle(server.clone()));
+    let (ended, told) = (engine.ended(), server.clone());
+    // A sync in the background may fail while no client asks for anything (I8).
+    tokio::task::spawn_local(async move {
+        if let Error::Failed(why) = ended.await {
+            told.fail(why);
+        }
+    });
     listening(&addresses);
 
     server.stop.notified().await;

@@ -9,9 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::listpack;
 use super::tree::{Leaf, Needs, Stamp, Summary, Trash, Tree};
-use crate::fields::{Fields, put_bytes, put_varint, take_bytes, take_varint};
+use crate::fields::{Entry, Fields, put_bytes, put_varint, take_bytes, take_varint};
 use crate::id::EntryId;
-use crate::op::Entry;
 
 /// A page of entries is split when its nodes are larger than this.
 const PAGE_BYTES_MAX: usize = 16 * 1024;

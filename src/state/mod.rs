@@ -24,8 +24,7 @@ use serde::{Deserialize, Serialize};
 use self::rows::{Row, RowCount, Rows};
 use self::stream::Stream;
 use self::tree::{Dump, LoadError, Needs, Parts, Trash, Tree};
-use crate::id::{ConsumerNo, DbNo, PageNo, PartKey, Seq, StreamNo};
-use crate::op::DbIndex;
+use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};
 use crate::record::{Record, StreamAt};
 
 /// All databases.

@@ -127,16 +127,11 @@ struct Child<L: Leaf> {
 }
 
 /// A page, or the place where it will be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 enum Slot<L: Leaf> {
     Here(Arc<Node<L>>),
+    #[default]
     Away,
-}
-
-impl<L: Leaf> Default for Slot<L> {
-    fn default() -> Self {
-        Self::Away
-    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -165,10 +160,6 @@ impl<L: Leaf> Tree<L> {
         self.root.as_ref().map_or_else(L::Summary::default, |root| root.summary.clone())
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.root.is_none()
-    }
-
     /// The leaf that holds `key` if any does: the last one that begins at or before it, else the first.
     pub(crate) fn leaf<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Option<&L>, Needs>
     where
@@ -185,12 +176,12 @@ impl<L: Leaf> Tree<L> {
 
     /// The first leaf.
     pub(crate) fn first(&self) -> Result<Option<&L>, Needs> {
-        self.edge(|children| children.first())
+        self.edge(<[Child<L>]>::first)
     }
 
     /// The last leaf.
     pub(crate) fn last(&self) -> Result<Option<&L>, Needs> {
-        self.edge(|children| children.last())
+        self.edge(<[Child<L>]>::last)
     }
 
     fn edge(&self, pick: impl Fn(&[Child<L>]) -> Option<&Child<L>>) -> Result<Option<&L>, Needs> {

@@ -1,7 +1,7 @@
 //! Random commands for an engine, few keys and few ids, so that they meet.
 
 use bytes::Bytes;
-use claimlog::engine::{BlockingRead, Engine, ReadOrWait, Ticket};
+use claimlog::engine::{Engine, Ticket};
 use claimlog::io::sim::SimRng;
 use claimlog::op::*;
 use claimlog::{EntryId, Error, Fields};
@@ -104,14 +104,6 @@ impl Command {
     /// Decides, applies, waits for the disk.
     pub fn execute(&self, engine: &Engine) -> Result<String, Error> {
         engine.redeem_blocking(self.submit(engine))
-    }
-}
-
-/// A blocking read that must be answered at once, or dropped.
-pub fn read_now(engine: &Engine, read: BlockingRead) -> Option<Ticket<Vec<StreamRead>>> {
-    match engine.read_or_wait(read) {
-        ReadOrWait::Now(ticket) => Some(ticket),
-        ReadOrWait::Waiting(waiting) => waiting.give_up().ok(),
     }
 }
 

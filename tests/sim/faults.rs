@@ -131,3 +131,18 @@ fn a_closed_engine_says_so() {
     assert!(matches!(clone.execute_blocking(&add()), Err(Error::Closed)));
     assert!(matches!(clone.commit(), Err(Error::Closed)));
 }
+
+#[test]
+fn whoever_waits_for_the_end_is_told_why() {
+    use std::future::Future;
+    use std::task::{Context, Poll, Waker};
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).sync_mode(SyncMode::No).open().unwrap();
+    let mut ended = Box::pin(engine.ended());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(ended.as_mut().poll(&mut context).is_pending());
+    engine.execute_blocking(&add()).unwrap();
+    disk.fail_sync(1, false);
+    engine.sync().unwrap_err();
+    assert!(matches!(ended.as_mut().poll(&mut context), Poll::Ready(Error::Failed(_))));
+}

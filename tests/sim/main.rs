@@ -3,6 +3,8 @@
 //! Every run prints its seed when it fails. `CLAIMLOG_SEED=n cargo test --test sim` runs that seed alone;
 //! `CLAIMLOG_SIM_SEEDS=n` runs so many seeds of each search.
 
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a failed unwrap is a failed test")]
+
 mod command;
 mod crash;
 mod faults;

@@ -1,0 +1,202 @@
+//! One engine, many threads, the real disk: nothing is lost, nobody hangs, and what was recovered is what was there.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, SyncMode};
+use claimlog::op::*;
+use claimlog::{EntryId, Error, Fields};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The smallest runtime there is: the engine needs no particular one.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park_timeout(Duration::from_secs(20)),
+        }
+    }
+}
+
+fn add(text: String) -> XAdd {
+    let fields = Fields::from_pairs([("text", text)]);
+    XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+}
+
+fn create() -> XGroupCreate {
+    let start = GroupStart::After(EntryId::MIN);
+    XGroupCreate { key: "s".into(), group: "g".into(), start, make_stream: true, entries_read: None }
+}
+
+/// Small segments, so that they are changed all the time.
+fn open(dir: &tempfile::TempDir) -> Engine {
+    Options::new(dir.path()).segment_bytes(128 * 1024).open().unwrap().0
+}
+
+#[test]
+fn many_threads_and_one_log() {
+    const THREADS: usize = 4;
+    const ADDS: usize = 150;
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    engine.execute_blocking(&create()).unwrap();
+    let done = AtomicBool::new(false);
+    let mut read = BTreeSet::new();
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let engine = engine.clone();
+                scope.spawn(move || {
+                    for step in 0..ADDS {
+                        let add = add(format!("{thread}:{step} {}", "x".repeat(step * 7)));
+                        match thread % 3 {
+                            0 => drop(engine.execute_blocking(&add).unwrap()),
+                            1 => drop(block_on(engine.execute(&add)).unwrap()),
+                            _ => {
+                                let ticket = engine.transaction(|steps| steps.execute(&add));
+                                engine.redeem_blocking(ticket).unwrap().unwrap();
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let readers: Vec<_> = (0..2)
+            .map(|reader| {
+                let (engine, done) = (engine.clone(), &done);
+                scope.spawn(move || {
+                    let mut got = Vec::new();
+                    loop {
+                        let last = done.load(Ordering::Acquire);
+                        let group = XReadGroup {
+                            db: DbIndex::default(),
+                            group: "g".into(),
+                            consumer: format!("c{reader}").into(),
+                            streams: vec![("s".into(), GroupFrom::New)],
+                            count: Some(10),
+                            no_ack: false,
+                        };
+                        let ticket = match engine.read_or_wait(BlockingRead::Group(group)) {
+                            ReadOrWait::Now(ticket) => Ok(ticket),
+                            ReadOrWait::Waiting(waiting) => {
+                                waiting.wait_blocking(Some(Duration::from_millis(20)))
+                            }
+                        };
+                        let Ok(ticket) = ticket else {
+                            if last {
+                                return got;
+                            }
+                            continue;
+                        };
+                        let streams = engine.redeem_blocking(ticket).unwrap();
+                        let ids: Vec<EntryId> = streams[0].entries.iter().map(|entry| entry.id).collect();
+                        let ack = XAck { key: "s".into(), group: "g".into(), ids: ids.clone() };
+                        assert_eq!(engine.execute_blocking(&ack).unwrap(), ids.len() as u64);
+                        got.extend(ids);
+                    }
+                })
+            })
+            .collect();
+        let switcher = {
+            let (engine, done) = (engine.clone(), &done);
+            scope.spawn(move || {
+                for mode in [SyncMode::EverySecond, SyncMode::No, SyncMode::Always].into_iter().cycle() {
+                    if done.load(Ordering::Acquire) {
+                        return;
+                    }
+                    engine
+                        .set_settings(claimlog::engine::Settings { sync_mode: mode, ..engine.settings() })
+                        .unwrap();
+                    assert!(mode != SyncMode::Always || engine.visible() <= engine.durable());
+                    thread::sleep(Duration::from_millis(3));
+                }
+            })
+        };
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        done.store(true, Ordering::Release);
+        switcher.join().unwrap();
+        for reader in readers {
+            for id in reader.join().unwrap() {
+                assert!(read.insert(id), "{id} was delivered to two readers");
+            }
+        }
+    });
+    assert_eq!(read.len(), THREADS * ADDS, "each entry was delivered once");
+    engine.check().unwrap();
+    let digest = engine.digest();
+    engine.close().unwrap();
+    let engine = open(&dir);
+    assert_eq!(engine.digest(), digest);
+}
+
+#[test]
+fn an_engine_that_is_dropped_can_be_opened_again_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..10u64 {
+        let engine = open(&dir);
+        assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), round);
+        engine.execute_blocking(&add(round.to_string())).unwrap();
+        if round % 2 == 0 {
+            engine.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn closing_tells_everyone_who_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    engine.execute_blocking(&create()).unwrap();
+    let read = XRead { db: DbIndex::default(), streams: vec![("s".into(), ReadFrom::Last)], count: None };
+    let ReadOrWait::Waiting(waiting) = engine.read_or_wait(BlockingRead::Read(read)) else {
+        panic!("there is nothing to read")
+    };
+    let reader = thread::spawn(move || waiting.wait_blocking(Some(Duration::from_secs(20))));
+    let asked = engine.submit(&add("late".into()));
+    let waits = engine.wait_visible(claimlog::Seq::new(asked.after.get() + 5));
+    let waiter = thread::spawn(move || block_on(waits));
+    thread::sleep(Duration::from_millis(50));
+    engine.clone().close().unwrap();
+    let ticket = reader.join().unwrap().expect("it is told");
+    // It may have been served just before.
+    assert!(matches!(ticket.result, Err(Error::Closed)) || ticket.result.is_ok(), "{ticket:?}");
+    assert!(matches!(waiter.join().unwrap(), Err(Error::Closed)));
+    assert!(engine.visible() >= asked.after, "closing commits what was applied");
+}
+
+#[test]
+fn a_panic_inside_a_transaction_ends_the_engine_and_leaves_nothing_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    engine.execute_blocking(&add("before".into())).unwrap();
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        engine.transaction(|steps| {
+            steps.execute(&add("half".into())).unwrap();
+            panic!("a step panics");
+        })
+    }));
+    assert!(caught.is_err());
+    assert!(matches!(engine.execute_blocking(&XLen { key: "s".into() }), Err(Error::Failed(_))));
+    assert!(matches!(engine.commit(), Err(Error::Failed(_))));
+    drop(engine);
+    let engine = open(&dir);
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), 1);
+}
