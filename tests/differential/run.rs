@@ -434,10 +434,9 @@ impl Pair {
         let ok = |value: &Value| *value == Value::Simple(b"OK".to_vec());
         match name.as_slice() {
             b"MULTI" if ok(&redis_raw) => self.talks[on].queued = Some(Vec::new()),
-            b"EXEC" => self.talks[on].queued = None,
+            b"EXEC" | b"RESET" => self.talks[on].queued = None,
             // With a wrong number of arguments it leaves the transaction open.
             b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
-            b"RESET" => self.talks[on].queued = None,
             _ if redis_raw == Value::Simple(b"QUEUED".to_vec()) => {
                 if let Some(queued) = &mut self.talks[on].queued {
                     queued.push(args.to_vec());
