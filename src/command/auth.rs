@@ -46,18 +46,20 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     Ok(Outcome::Done)
 }
 
-/// Lets the client in, or not. There is one user, `default`; without a password anything goes.
-pub(crate) fn authenticate(
-    call: &mut Call<'_, '_>,
-    user: &[u8],
-    password: &[u8],
-) -> Result<(), CommandError> {
+/// Lets the client in, or not.
+fn authenticate(call: &mut Call<'_, '_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    check_login(call, user, password)?;
+    call.session.authenticated = true;
+    Ok(())
+}
+
+/// Whether the client may be let in. There is one user, `default`; without a password anything goes.
+pub(crate) fn check_login(call: &Call<'_, '_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
     let config = call.context.config.borrow();
     let right = config.password.as_ref().is_none_or(|wanted| same(wanted.as_bytes(), password));
     if user != b"default" || !right {
         return Err(WRONG_PASSWORD);
     }
-    call.session.authenticated = true;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::args::{Words, is};
-use super::auth::authenticate;
+use super::auth::check_login;
 use super::client::check_name;
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome, REDIS_VERSION};
@@ -57,10 +57,11 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         });
     }
     let mut name: Option<&Bytes> = None;
-    let mut login = None;
+    let mut logs_in = false;
     while let Some(option) = words.next() {
         if is(option, "AUTH") && words.left() >= 2 {
-            login = words.next().zip(words.next());
+            check_login(call, words.value()?, words.value()?)?;
+            logs_in = true;
         } else if is(option, "SETNAME") && words.left() >= 1 {
             name = words.next();
             check_name(name.map_or(b"", |name| name))?;
@@ -70,16 +71,15 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             ));
         }
     }
-    if let Some((user, password)) = login {
-        authenticate(call, user, password)?;
-    }
-    if !call.session.authenticated {
+    if !call.session.authenticated && !logs_in {
         return Err(CommandError::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH \
              <user> <pass> option can be used to authenticate the client and select the RESP protocol version at \
              the same time",
         ));
     }
+    // Nothing was wrong: now it takes effect.
+    call.session.authenticated = true;
     if let Some(name) = name {
         call.session.client.name.replace(Bytes::copy_from_slice(name));
     }

@@ -1,5 +1,6 @@
 //! XGROUP: creates, moves and destroys groups and consumers.
 
+use claimlog::EntryId;
 use claimlog::op::{
     GroupStart, Refusal, XGroupCreate, XGroupCreateConsumer, XGroupDelConsumer, XGroupDestroy, XGroupSetId,
 };
@@ -161,17 +162,33 @@ fn options(call: &Call<'_, '_>, creates: bool) -> Result<(bool, Option<u64>), Co
     Ok((make_stream, entries_read))
 }
 
+/// With each option once. Redis counts words, so that one option may be there twice.
+const CREATE_WORDS_MAX: usize = 8;
+const SETID_WORDS_MAX: usize = 7;
+
+/// Where the group begins, as the fourth word says.
+fn start(
+    call: &Call<'_, '_>,
+    words_max: usize,
+    id: fn(&[u8], u64) -> Result<EntryId, CommandError>,
+) -> Result<GroupStart, CommandError> {
+    if call.words.len() > words_max {
+        return Err(call.subcommand_syntax());
+    }
+    match &call.word(4)[..] {
+        b"$" => Ok(GroupStart::Last),
+        word => id(word, 0).map(GroupStart::After),
+    }
+}
+
 fn create(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (make_stream, entries_read) = options(call, true)?;
     let (key, group) = (call.key(2), call.word(3).clone());
-    let start = match &call.word(4)[..] {
-        b"$" => GroupStart::Last,
-        word => match id(word, 0) {
-            Ok(id) => GroupStart::After(id),
-            // Redis looks for the key before it looks at the id.
-            Err(_) if !make_stream && !call.key_exists(&key)? => return Err(Refusal::GroupNeedsKey.into()),
-            Err(error) => return Err(error),
-        },
+    let start = match start(call, CREATE_WORDS_MAX, id) {
+        Ok(start) => start,
+        // Redis looks for the key first.
+        Err(_) if !make_stream && !call.key_exists(&key)? => return Err(Refusal::GroupNeedsKey.into()),
+        Err(error) => return Err(error),
     };
     call.execute(&XGroupCreate { key, group, start, make_stream, entries_read })?;
     call.reply.ok();
@@ -181,19 +198,16 @@ fn create(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 fn set_id(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (_, entries_read) = options(call, false)?;
     let (key, group) = (call.key(2), call.word(3).clone());
-    let start = match &call.word(4)[..] {
-        b"$" => GroupStart::Last,
-        word => match id_or_bound(word, 0) {
-            Ok(id) => GroupStart::After(id),
-            // Redis looks for key and group before it looks at the id.
-            Err(error) => {
-                return Err(match call.existence(key.clone(), group.clone())? {
-                    Existence::NoKey => Refusal::GroupNeedsKey.into(),
-                    Existence::NoGroup => Refusal::NoSuchGroup { key: key.name, group }.into(),
-                    Existence::Group => error,
-                });
-            }
-        },
+    let start = match start(call, SETID_WORDS_MAX, id_or_bound) {
+        Ok(start) => start,
+        // Redis looks for key and group first.
+        Err(error) => {
+            return Err(match call.existence(key.clone(), group.clone())? {
+                Existence::NoKey => Refusal::GroupNeedsKey.into(),
+                Existence::NoGroup => Refusal::NoSuchGroup { key: key.name, group }.into(),
+                Existence::Group => error,
+            });
+        }
     };
     call.execute(&XGroupSetId { key, group, start, entries_read })?;
     call.reply.ok();

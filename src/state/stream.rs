@@ -119,7 +119,8 @@ impl Stream {
         let counts_on = cursor.last_delivered_id >= self.first_id()?
             && !self.has_tombstones_from(cursor.last_delivered_id);
         let entries_read = match cursor.entries_read {
-            Some(read) if counts_on => Some(read + 1),
+            // A group that was told to have read more than it did gets no further than the end.
+            Some(read) if counts_on => Some((read + 1).min(self.entries_added)),
             _ if self.entries_added != 0 => self.entries_up_to(id)?,
             unchanged => unchanged,
         };

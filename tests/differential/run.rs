@@ -157,6 +157,8 @@ pub(crate) struct Pair {
     talks: Vec<Talk>,
     counters_differ: bool,
     seen_differs: bool,
+    /// When the last command was sent.
+    sent: Instant,
     /// A transaction looked at what a known difference made: nothing more can be compared.
     ends_here: bool,
     /// The longest time between the same command reaching the two servers.
@@ -172,6 +174,7 @@ impl Pair {
             talks: vec![Talk::default(); CONNECTIONS],
             counters_differ: false,
             seen_differs: false,
+            sent: Instant::now(),
             ends_here: false,
             skew: Duration::ZERO,
         }
@@ -263,7 +266,7 @@ impl Pair {
 
     /// Sends all, then compares all; on a difference says how many were the same before it.
     fn pipeline(&mut self, steps: &[Step], stats: &mut Stats) -> Result<(), (usize, Box<Failure>)> {
-        let sent = Instant::now();
+        self.sent = Instant::now();
         let mut on = 0;
         let mut bytes = Vec::new();
         for step in steps {
@@ -280,7 +283,7 @@ impl Pair {
             let reply = self.ours.connections[on].recv();
             ours.push(reply.map_err(|e| (at, failure("no reply", redis, &e.to_string())))?);
         }
-        self.skew = self.skew.max(sent.elapsed());
+        self.skew = self.skew.max(self.sent.elapsed());
         for (at, ((step, redis), ours)) in steps.iter().zip(redis).zip(ours).enumerate() {
             let Step::Call { args, .. } = step else { continue };
             stats.seen(args, &redis);
@@ -299,7 +302,7 @@ impl Pair {
         if self.talks[on].blocked.is_some() {
             return Ok(());
         }
-        let sent = Instant::now();
+        self.sent = Instant::now();
         self.redis.send(on, args, inline).expect("redis-server takes a command");
         self.ours.send(on, args, inline).map_err(|e| gone(&e))?;
         let redis = if may_block(on, args) {
@@ -318,7 +321,7 @@ impl Pair {
         };
         let ours =
             self.ours.connections[on].recv().map_err(|e| failure("no reply", &redis, &e.to_string()))?;
-        self.skew = self.skew.max(sent.elapsed());
+        self.skew = self.skew.max(self.sent.elapsed());
         stats.seen(args, &redis);
         self.compare(on, args, redis, ours)?;
         self.settle(stats)
@@ -402,21 +405,28 @@ impl Pair {
         &mut self,
         on: usize,
         args: &[Vec<u8>],
-        redis: Value,
-        ours: Value,
+        mut redis: Value,
+        mut ours: Value,
     ) -> Result<(), Box<Failure>> {
+        let name = args[0].to_ascii_uppercase();
+        let mut queued = self.talks[on].queued.clone().filter(|_| name == b"EXEC");
+        if let (Some(queued), Value::Array(redis), Value::Array(ours)) = (&mut queued, &mut redis, &mut ours)
+            && redis.len() == queued.len()
+        {
+            let comparable = self.comparable_in_exec(on, queued, redis, ours);
+            queued.truncate(comparable);
+            redis.truncate(comparable);
+            ours.truncate(comparable);
+        }
         self.counters_differ |= moves_counters(args);
         let context = Context { counters_differ: self.counters_differ, seen_differs: self.seen_differs };
-        let name = args[0].to_ascii_uppercase();
-        let queued = self.talks[on].queued.clone();
         let (redis_raw, ours_raw) = (redis.clone(), ours.clone());
-        let queued_before = queued.clone();
-        let (a, b): (Normal, Normal) = match queued {
-            Some(queued) if name == b"EXEC" => (
-                normal_exec(&queued, redis, &mut self.redis.autos, context),
-                normal_exec(&queued, ours, &mut self.ours.autos, context),
+        let (a, b): (Normal, Normal) = match &queued {
+            Some(queued) => (
+                normal_exec(queued, redis, &mut self.redis.autos, context),
+                normal_exec(queued, ours, &mut self.ours.autos, context),
             ),
-            _ => (
+            None => (
                 normal(args, redis, &mut self.redis.autos, context),
                 normal(args, ours, &mut self.ours.autos, context),
             ),
@@ -424,10 +434,9 @@ impl Pair {
         let ok = |value: &Value| *value == Value::Simple(b"OK".to_vec());
         match name.as_slice() {
             b"MULTI" if ok(&redis_raw) => self.talks[on].queued = Some(Vec::new()),
-            b"EXEC" => self.talks[on].queued = None,
+            b"EXEC" | b"RESET" => self.talks[on].queued = None,
             // With a wrong number of arguments it leaves the transaction open.
             b"DISCARD" if args.len() == 1 => self.talks[on].queued = None,
-            b"RESET" => self.talks[on].queued = None,
             _ if redis_raw == Value::Simple(b"QUEUED".to_vec()) => {
                 if let Some(queued) = &mut self.talks[on].queued {
                     queued.push(args.to_vec());
@@ -440,16 +449,9 @@ impl Pair {
         if let Some(why) = difference(&a, &b, tolerance, context) {
             return Err(failure(&why, &redis_raw, &ours_raw.to_string()));
         }
-        match (queued_before, &redis_raw) {
-            (Some(queued), Value::Array(replies)) if name == b"EXEC" => {
-                self.same_consumers_after_exec(on, &queued, replies);
-            }
-            _ => {
-                self.same_consumers(on, args, &redis_raw);
-                if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
-                    self.same_nodes(on, args);
-                }
-            }
+        self.same_consumers(on, args, &redis_raw);
+        if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
+            self.same_nodes(on, args);
         }
         let is_info = name == b"XINFO" && args.len() > 3 && args[1].eq_ignore_ascii_case(b"STREAM");
         if is_info
@@ -476,7 +478,11 @@ impl Pair {
             // A blocked connection can't be asked; those that block are in database 0, as the other one is.
             let blocked = self.talks[on].blocked.is_some();
             let client = if blocked { &mut self.redis.control } else { &mut self.redis.connections[on] };
-            any |= client.call(&make).expect("redis-server answers") == Value::Int(1);
+            if client.call(&make).expect("redis-server answers") == Value::Int(1) {
+                any = true;
+                // Redis has seen it a little later than we have.
+                self.skew = self.skew.max(self.sent.elapsed());
+            }
         }
         any
     }
@@ -496,12 +502,22 @@ impl Pair {
         }
     }
 
-    fn same_consumers_after_exec(&mut self, on: usize, queued: &[Args], replies: &[Value]) {
-        for (at, (args, reply)) in queued.iter().zip(replies).enumerate() {
+    /// How many replies of a transaction can be compared: up to where a known difference begins to show.
+    fn comparable_in_exec(&mut self, on: usize, queued: &[Args], redis: &[Value], ours: &[Value]) -> usize {
+        let mut comparable = queued.len();
+        for (at, (args, reply)) in queued.iter().zip(redis).enumerate() {
             let made = self.same_consumers(on, args, reply);
             self.same_nodes(on, args);
-            self.ends_here |= made && queued[at + 1..].iter().any(|args| looks_at_consumers(args));
+            if made && queued[at + 1..].iter().any(|args| looks_at_consumers(args)) {
+                comparable = comparable.min(at + 1);
+                self.ends_here = true;
+            }
+            if !reply.is_error() && ours.get(at).is_some_and(|ours| *ours == setting_in_multi()) {
+                comparable = comparable.min(at);
+                self.ends_here = true;
+            }
         }
+        comparable
     }
 
     fn scan(&mut self, options: &[Vec<u8>], stats: &mut Stats) -> Result<(), Box<Failure>> {
@@ -513,6 +529,11 @@ impl Pair {
         stats.seen(&[b"SCAN (to the end)".to_vec()], &redis);
         if redis == ours { Ok(()) } else { Err(failure("the keys differ", &redis, &ours.to_string())) }
     }
+}
+
+/// What claimlog says to a CONFIG SET that it does not do inside MULTI.
+fn setting_in_multi() -> Value {
+    Value::Error(b"ERR this setting can't be changed inside MULTI".to_vec())
 }
 
 /// Connection 0 never blocks for longer than a moment.

@@ -8,7 +8,7 @@ use claimlog::{EntryId, Error, Fields};
 
 /// A request, or several as one.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub(crate) enum Command {
     XAdd(XAdd),
     XTrim(XTrim),
     XLen(XLen),
@@ -82,7 +82,7 @@ fn text<R: std::fmt::Debug>(result: Result<R, Error>) -> Result<String, Error> {
 
 impl Command {
     /// Decides and applies it; the reply is text.
-    pub fn submit(&self, engine: &Engine) -> Ticket<String> {
+    pub(crate) fn submit(&self, engine: &Engine) -> Ticket<String> {
         dispatch!(
             self,
             op => {
@@ -102,7 +102,7 @@ impl Command {
     }
 
     /// Decides, applies, waits for the disk.
-    pub fn execute(&self, engine: &Engine) -> Result<String, Error> {
+    pub(crate) fn execute(&self, engine: &Engine) -> Result<String, Error> {
         engine.redeem_blocking(self.submit(engine))
     }
 }
@@ -154,7 +154,7 @@ fn fields(rng: &mut SimRng) -> Fields {
 }
 
 /// A random command. `steps`: whether it may be a transaction.
-pub fn random(rng: &mut SimRng, steps: bool) -> Command {
+pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
     let key = key(rng);
     let group = name(rng, GROUPS);
     let consumer = name(rng, CONSUMERS);

@@ -460,7 +460,7 @@ impl Model {
                                 .read
                                 .filter(|_| group.last >= stream.first() && !stream.tombstones(group.last))
                             {
-                                group.read = Some(read + 1);
+                                group.read = Some((read + 1).min(stream.added));
                             } else if stream.added != 0 {
                                 group.read = stream.known(entry.id);
                             }
