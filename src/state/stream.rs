@@ -119,7 +119,7 @@ impl Stream {
         let counts_on = cursor.last_delivered_id >= self.first_id()?
             && !self.has_tombstones_from(cursor.last_delivered_id);
         let entries_read = match cursor.entries_read {
-            Some(read) if counts_on => Some(read + 1),
+            Some(read) if counts_on => Some(read.saturating_add(1)),
             _ if self.entries_added != 0 => self.entries_up_to(id)?,
             unchanged => unchanged,
         };
