@@ -37,7 +37,7 @@ fn wait_in_group(engine: &Engine, consumer: &str) -> Waiting {
 fn a_try_that_finds_nothing_leaves_nothing_out_of_the_log() {
     let disk = SimDisk::new(1);
     let store = MemoryStore::new("a");
-    let (engine, _) = options(&disk, &[store.clone()]).open().unwrap();
+    let (engine, _) = options(&disk, std::slice::from_ref(&store)).open().unwrap();
     let (key, group) = (Key::from("s"), "g".into());
     let create = XGroupCreate { key, group, start: GroupStart::Last, make_stream: true, entries_read: None };
     engine.submit(&create).result.unwrap();
@@ -62,7 +62,7 @@ fn a_try_that_finds_nothing_leaves_nothing_out_of_the_log() {
 fn a_panic_in_a_transaction_leaves_no_trace() {
     let disk = SimDisk::new(1);
     let store = MemoryStore::new("a");
-    let (engine, _) = options(&disk, &[store.clone()]).open().unwrap();
+    let (engine, _) = options(&disk, std::slice::from_ref(&store)).open().unwrap();
     engine.execute_blocking(&add("s", 1)).unwrap();
     let read = XRead { db: DbIndex::default(), streams: vec![("w".into(), ReadFrom::Last)], count: None };
     let ReadOrWait::Waiting(waiting) = engine.read_or_wait(BlockingRead::Read(read)) else { panic!() };
@@ -90,7 +90,7 @@ fn a_panic_in_a_transaction_leaves_no_trace() {
 fn a_closed_engine_takes_no_snapshots() {
     let disk = SimDisk::new(1);
     let store = MemoryStore::new("a");
-    let (engine, _) = options(&disk, &[store.clone()]).open().unwrap();
+    let (engine, _) = options(&disk, std::slice::from_ref(&store)).open().unwrap();
     engine.execute_blocking(&add("s", 1)).unwrap();
     let other = engine.clone();
     engine.close().unwrap();
