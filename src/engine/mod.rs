@@ -318,10 +318,6 @@ impl Engine {
             self.shared.commit_with(writer.as_mut(), true)?;
         }
         self.shared.core().settings = settings;
-        if settings.sync_mode == SyncMode::Always {
-            // What was written in between, in the mode before, is visible already and must be durable too (I1).
-            self.sync()?;
-        }
         Ok(())
     }
 
