@@ -248,7 +248,9 @@ fn arity(client: &mut Client, row: &Value, parent: Option<&str>) {
     let mut try_with = |arguments: i64| {
         let args: Vec<String> =
             words_of_name.iter().cloned().chain((own..arguments).map(|_| "x".to_owned())).collect();
-        let want = format!("-ERR wrong number of arguments for '{name}' command");
+        // An EXEC that is refused ends the transaction, and says so.
+        let code = if name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+        let want = format!("-{code} wrong number of arguments for '{name}' command");
         let got = client.call(&args).unwrap().to_string();
         assert_eq!(got, want, "{args:?} with arity {arity}");
     };
