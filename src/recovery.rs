@@ -1,6 +1,6 @@
 //! Opening: lock, newest snapshot that checks out, scan of the log, verdict, replay, report.
 //!
-//! Everything after the snapshot goes through [`absorb`], the same function that live commits go through (I2).
+//! Everything after the snapshot goes through `absorb`, the same function that live commits go through (I2).
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -119,10 +119,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let dir = options.data_dir()?;
     let lock = lock(&dir)?;
     let snapshots = load_snapshot(&options.stores);
-    let Snapshots { state, loaded, roots, warnings } = snapshots;
+    let Snapshots { state, loaded, roots, proven, warnings } = snapshots;
     let base = state.applied();
-    // A root is also proof that the log reached it.
-    let proven = roots.iter().flatten().copied().max().unwrap_or(Seq::ZERO);
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
     let log = match wal::open(&dir, &options.log, base, proven, &mut replay) {
         Ok(log) => log,
@@ -169,7 +167,10 @@ struct Snapshots {
     /// The newest state that checks out, or an empty one.
     state: State,
     loaded: Option<(String, Seq)>,
+    /// The batch of each store's newest root, those left out whose state can't be loaded.
     roots: Vec<Option<Seq>>,
+    /// A root is also proof that the log reached it, whatever became of its state.
+    proven: Seq,
     warnings: Vec<String>,
 }
 
@@ -184,18 +185,26 @@ fn load_snapshot(stores: &[Arc<dyn SnapshotStore>]) -> Snapshots {
         }
     }
     candidates.sort_by_key(|(_, root)| std::cmp::Reverse(root.seq));
-    let roots = (0..stores.len())
-        .map(|at| candidates.iter().find(|(store, _)| *store == at).map(|(_, root)| root.seq))
-        .collect();
-    for (at, root) in &candidates {
+    let proven = candidates.first().map_or(Seq::ZERO, |(_, root)| root.seq);
+    let mut snapshots =
+        Snapshots { state: State::default(), loaded: None, roots: Vec::new(), proven, warnings };
+    while let Some((at, root)) = candidates.first() {
         match load_root(&*stores[*at], root) {
             Ok(state) => {
-                return Snapshots { state, loaded: Some((stores[*at].name(), root.seq)), roots, warnings };
+                snapshots.state = state;
+                snapshots.loaded = Some((stores[*at].name(), root.seq));
+                break;
             }
-            Err(error) => warnings.push(error.to_string()),
+            Err(error) => {
+                snapshots.warnings.push(error.to_string());
+                candidates.remove(0);
+            }
         }
     }
-    Snapshots { state: State::default(), loaded: None, roots, warnings }
+    snapshots.roots = (0..stores.len())
+        .map(|at| candidates.iter().find(|(store, _)| *store == at).map(|(_, root)| root.seq))
+        .collect();
+    snapshots
 }
 
 /// Loads and checks the state that a root names.

@@ -196,14 +196,16 @@ pub(crate) fn dispatch(
 }
 
 /// Queues a command until EXEC.
-fn enqueue(session: &mut Session, found: Found, words: &mut Vec<Bytes>, out: &mut Vec<u8>) -> Done {
+fn enqueue(session: &mut Session, found: Found, words: &Words, out: &mut Vec<u8>) -> Done {
     let mut reply = Encoder::new(out, session.client.protocol.get());
     if let Some(queue) = &mut session.queue {
         queue.bytes += words.iter().map(|word| word.len() + size_of::<Bytes>()).sum::<usize>();
         if queue.bytes > QUEUED_BYTES_MAX {
             return Done::at_once(Outcome::Close);
         }
-        queue.commands.push(Queued { found, words: std::mem::take(words) });
+        // Copies: a word is a slice of the read buffer, and would keep all of that for as long as the queue lasts.
+        let words = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+        queue.commands.push(Queued { found, words });
         session.client.queued.set(queue.commands.len() as i64);
     }
     reply.simple(b"QUEUED");

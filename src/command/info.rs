@@ -22,6 +22,8 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let outside = call.outside();
+    // It counts keys: that is a look at the state (I1).
+    call.after = call.after.max(claimlog::Seq::new(outside.stats.applied));
     let wanted: Vec<String> =
         call.words[1..].iter().map(|word| String::from_utf8_lossy(word).to_lowercase()).collect();
     let text = info_text::text(call.context, &outside, &wanted);

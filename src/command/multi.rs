@@ -105,7 +105,8 @@ fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let db = call.db();
     let watch = call.session.watch.get_or_insert_with(|| call.context.engine.watch());
     for name in &call.words[1..] {
-        watch.add(&Key { db, name: name.clone() });
+        // A copy: a slice would keep the whole read buffer.
+        watch.add(&Key { db, name: bytes::Bytes::copy_from_slice(name) });
     }
     call.reply.ok();
     Ok(Outcome::Done)

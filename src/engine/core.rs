@@ -194,7 +194,7 @@ impl Core {
         if watched {
             self.watchers.mark(&key);
         }
-        if awaited && !self.ready.contains(&key) {
+        if awaited && self.waiters.is_awaited(&key) && !self.ready.contains(&key) {
             self.ready.push(key);
         }
     }
@@ -247,7 +247,11 @@ impl Core {
 
     fn try_serve(&mut self, id: WaiterId, read: &BlockingRead, now_ms: u64) -> bool {
         let result = match self.try_read(read, now_ms) {
-            Ok(None) => return false,
+            Ok(None) => {
+                // A consumer that was removed while it waited is there again: that is a change like any other.
+                self.append();
+                return false;
+            }
             Ok(Some(reply)) => Ok(reply),
             Err(error) => Err(error),
         };
@@ -257,8 +261,8 @@ impl Core {
         true
     }
 
-    /// Decides a read that may wait; `None` if it has nothing to answer. Then nothing was changed but, for the first
-    /// try of a reader of a group, the consumer that was created.
+    /// Decides a read that may wait; `None` if it has nothing to answer. Then nothing was changed but, for a reader of
+    /// a group, the consumer that was created.
     pub(super) fn try_read(
         &mut self,
         read: &BlockingRead,

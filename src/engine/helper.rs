@@ -120,6 +120,8 @@ fn keep_log(engine: &Weak<Shared>) {
                     return;
                 }
                 let quiet = waiting && timeout.timed_out() && !woken.unmarked;
+                // Woken early: what waits for its mark still does.
+                woken.unmarked |= waiting && !quiet;
                 (std::mem::take(&mut woken.commit), quiet)
             }
         };

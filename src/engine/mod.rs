@@ -1,6 +1,6 @@
 //! The engine: one door to the state, in front of the log.
 //!
-//! A request is decided and applied under the one lock of the [`core`] and gets a [`Ticket`]: its reply, and the
+//! A request is decided and applied under the one lock of the core and gets a [`Ticket`]: its reply, and the
 //! change that must be on disk before anyone may see it (I1). Committing is a function, not a thread: whoever calls
 //! [`Engine::commit`] writes and syncs everything that was applied so far, and whoever comes meanwhile waits for that
 //! commit or does the next one. A helper thread makes segments ahead, carries the durable mark forward when nothing
@@ -165,8 +165,11 @@ impl Engine {
 
     /// Several requests as one: decided one after the other under the one lock, at one time, and in the log whole or
     /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction.
+    ///
+    /// A panic in `steps` ends the engine (I8): what was half built is neither written nor served.
     pub fn transaction<T>(&self, steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> {
         self.shared.wait_for_room();
+        let _ends = EndsOnPanic(&self.shared);
         let mut core = self.shared.core();
         if let Some(error) = core.ended() {
             return Ticket { result: Err(error.clone()), after: core.applied() };
@@ -176,8 +179,12 @@ impl Engine {
         let after = core.finish(now_ms);
         let result = core.ended().map_or(Ok(value), |error| Err(error.clone()));
         let then = core.after();
+        let full = self.shared.is_full(&core);
         drop(core);
         then.run();
+        if full {
+            let _ = self.shared.commit(false);
+        }
         Ticket { result, after }
     }
 
@@ -185,6 +192,7 @@ impl Engine {
     /// can come in between.
     pub fn read_or_wait(&self, mut read: BlockingRead) -> ReadOrWait {
         self.shared.wait_for_room();
+        let _ends = EndsOnPanic(&self.shared);
         let mut core = self.shared.core();
         if let Some(error) = core.ended() {
             return ReadOrWait::Now(Ticket { result: Err(error.clone()), after: core.applied() });
@@ -394,12 +402,26 @@ impl std::fmt::Display for SnapshotError {
 
 impl std::error::Error for SnapshotError {}
 
+/// Ends the engine when a panic has left the core half changed, and tells everyone who waits. To be made before the
+/// core is locked, so that it is dropped after the lock.
+struct EndsOnPanic<'a>(&'a Shared);
+
+impl Drop for EndsOnPanic<'_> {
+    fn drop(&mut self) {
+        if self.0.core.is_poisoned() {
+            self.0.fail(&Error::failed(PANICKED));
+        }
+    }
+}
+
+const PANICKED: &str = "a panic while the state was being changed";
+
 impl Shared {
     /// The core, locked. A panic under the lock ends the engine: what it left half done must not be built upon (I8).
     fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(|poisoned| {
             let mut core = poisoned.into_inner();
-            core.end(Error::failed("a panic while the state was being changed, which is a bug"));
+            core.end(Error::failed(PANICKED));
             core
         })
     }
@@ -412,6 +434,7 @@ impl Shared {
     }
 
     fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
+        let _ends = EndsOnPanic(self);
         loop {
             let mut core = self.core();
             if let Some(error) = core.ended() {
@@ -430,15 +453,20 @@ impl Shared {
             };
             let after = core.finish(now_ms);
             let then = core.after();
-            let full = core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max);
+            let full = self.is_full(&core);
             drop(core);
             then.run();
             if full {
-                // Writers wait while more is unwritten than may be (I10). An error shows when the ticket is redeemed.
                 let _ = self.commit(false);
             }
             return Ticket { result, after };
         }
+    }
+
+    /// Whether more is unwritten than may be: whoever added to it commits first (I10). An error of that shows when the
+    /// ticket is redeemed.
+    fn is_full(&self, core: &Core) -> bool {
+        core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max)
     }
 
     /// Makes the segment that the next batch may need, if it is not ready. Outside the core lock.
@@ -482,8 +510,11 @@ impl Shared {
         let Some(writer) = writer else { return Err(Error::Closed) };
         let (chunk, mode) = {
             let mut core = self.core();
-            if let Some(error) = core.ended() {
-                return Err(error.clone());
+            if let Some(error) = core.ended().cloned() {
+                drop(core);
+                // It may have ended under the core lock, where nobody who waits for the log can be told.
+                self.fail(&error);
+                return Err(error);
             }
             let mode = core.settings.sync_mode;
             let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
@@ -575,28 +606,31 @@ impl Shared {
     }
 
     fn close(&self) -> Result<(), Error> {
+        // IMPORTANT: when the directory is let go, nothing of this engine may touch it any more, nor the stores: a
+        // snapshot in the making is waited for here, a segment in the making below.
+        let _no_snapshot = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();
-        let log = {
+        let (log, ended) = {
             let mut core = self.core();
-            if let Some(error) = core.ended() {
-                return Err(error.clone());
-            }
+            let ended = core.ended().cloned();
             let log = core.log.take();
             core.end(Error::Closed);
             let then = core.after();
             drop(core);
             then.run();
-            log
+            (log, ended)
         };
-        let result = match (writer.take(), log) {
-            (Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
-            _ => Err(Error::Closed),
+        let result = match (ended, writer.take(), log) {
+            (None, Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
+            (ended, ..) => Err(ended.unwrap_or(Error::Closed)),
         };
+        drop(writer);
         if let Ok(written) = &result {
             self.progress.publish(written.last, written.durable);
         }
         self.progress.end(Error::Closed);
         self.bell.close();
+        self.spares.close();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         result.map(drop)
     }

@@ -36,7 +36,14 @@ impl Shared {
     pub(super) fn snapshot(&self) -> Result<Option<Seq>, SnapshotError> {
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(turn) = snapshotter.stores.iter_mut().min_by_key(|turn| turn.root) else { return Ok(None) };
-        let state = self.core().state.clone();
+        let state = {
+            let core = self.core();
+            // IMPORTANT: an engine that failed may hold half a transaction; one that was closed has let go of its stores.
+            if let Some(error) = core.ended() {
+                return Err(SnapshotError::Engine(error.clone()));
+            }
+            core.state.clone()
+        };
         let seq = state.applied();
         if turn.root == Some(seq) {
             return Ok(Some(seq));
@@ -69,14 +76,26 @@ impl Shared {
 
 /// One turn: makes `state` the newest snapshot of a store whose newest root is `since`.
 fn take(store: &dyn SnapshotStore, since: Option<Seq>, state: &State) -> Result<(), StoreError> {
+    // A root whose state can't be loaded any more is nothing to build on. Then everything is written again, beside
+    // what is there: that goes in the next turn only, in case a part of it can be read after all.
     let since = since.unwrap_or(Seq::ZERO);
-    clear(store, since, state)?;
+    let roots = store.roots()?;
+    let base =
+        roots.iter().find(|root| root.seq == since).map(|root| crate::recovery::load_root(store, root));
+    let base = base.and_then(Result::ok);
+    let since = if base.is_some() { since } else { Seq::ZERO };
+    let anew = base.is_none() && !roots.is_empty();
+    if !anew {
+        clear(store, since, base.as_ref(), state)?;
+    }
+    drop(base);
     let mut written: Vec<(PartKey, u32)> = Vec::new();
     let mut failed = None;
     let head = state.dump(since, &mut |key, bytes| {
         if failed.is_none() {
             written.push((key, crc32fast::hash(&bytes)));
-            failed = store.put(key, &bytes).err();
+            let there = if anew { store.remove(key) } else { Ok(()) };
+            failed = there.and_then(|()| store.put(key, &bytes)).err();
         }
     });
     failed.map_or(Ok(()), Err)?;
@@ -90,21 +109,23 @@ fn take(store: &dyn SnapshotStore, since: Option<Seq>, state: &State) -> Result<
 }
 
 /// Removes what no root that counts names: what an unfinished turn left, and what only an earlier root named.
-fn clear(store: &dyn SnapshotStore, since: Seq, state: &State) -> Result<(), StoreError> {
-    let fail = |why: String| StoreError { store: store.name(), why };
+fn clear(
+    store: &dyn SnapshotStore,
+    since: Seq,
+    base: Option<&State>,
+    state: &State,
+) -> Result<(), StoreError> {
     let mut named = BTreeSet::new();
     state.visit_parts(&mut |key| {
         named.insert(key);
     });
-    for root in store.roots()? {
-        if root.seq != since {
-            store.remove_root(root.seq)?;
-            continue;
-        }
-        let loaded = crate::recovery::load_root(store, &root).map_err(|error| fail(error.why))?;
-        loaded.visit_parts(&mut |key| {
+    if let Some(base) = base {
+        base.visit_parts(&mut |key| {
             named.insert(key);
         });
+    }
+    for root in store.roots()?.iter().filter(|root| root.seq != since) {
+        store.remove_root(root.seq)?;
     }
     for key in store.keys()? {
         // A part above the root is what an unfinished turn left, whatever it holds.

@@ -93,6 +93,11 @@ impl Waiters {
         self.by_key.get(key).into_iter().flatten().copied().collect()
     }
 
+    /// Whether someone waits for a key.
+    pub(super) fn is_awaited(&self, key: &Key) -> bool {
+        self.by_key.contains_key(key)
+    }
+
     pub(super) fn read(&self, id: WaiterId) -> Option<Arc<BlockingRead>> {
         self.by_id.get(&id).map(|waiter| Arc::clone(&waiter.read))
     }

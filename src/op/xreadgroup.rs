@@ -46,11 +46,11 @@ impl Op for XReadGroup {
             return Ok(decision);
         }
         // A key named twice: its second reading sees what the first one did.
+        let mut state = view.state.clone();
         for (key, from) in &self.streams {
-            let state = view.state.preview(&decision.records);
-            let state = state.map_err(|_| self.no_such_group(key))?;
             let mut step = Decision { reply: Vec::new(), records: Vec::new(), seen: Vec::new() };
             self.read(&View { state: &state, ..*view }, key, *from, &mut step)?;
+            state = state.preview(&step.records).map_err(|_| self.no_such_group(key))?;
             decision.reply.append(&mut step.reply);
             decision.records.append(&mut step.records);
             decision.seen.append(&mut step.seen);

@@ -126,6 +126,8 @@ struct Connection {
     decoder: Decoder,
     words: Vec<Bytes>,
     blocked: Option<Blocked>,
+    /// Execution stopped for unsent replies; more was received than was executed.
+    held_back: bool,
     /// Nothing more is read; closed as soon as all replies have left.
     closing: bool,
 }
@@ -156,6 +158,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         decoder: Decoder::default(),
         words: Vec::new(),
         blocked: None,
+        held_back: false,
         closing: false,
     };
     connection.set_limits();
@@ -193,6 +196,11 @@ impl Connection {
             self.send();
             if self.poll_sent(task).is_ready() {
                 return Poll::Ready(());
+            }
+            if self.held_back && !self.wire.wants_room.get() {
+                // All of it has left already, so nobody will wake this task: first let others have their turn.
+                task.waker().wake_by_ref();
+                return Poll::Pending;
             }
             match self.poll_read(task) {
                 Poll::Pending => return Poll::Pending,
@@ -278,8 +286,10 @@ impl Connection {
             return false;
         }
         let server = self.server.clone();
+        self.held_back = false;
         while self.blocked.is_none() && !self.closing {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
+                self.held_back = true;
                 break;
             }
             match self.decoder.next_request(&mut self.words) {

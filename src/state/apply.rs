@@ -174,7 +174,7 @@ impl State {
         self.change_stream(seq, at, |stream, stamp, _| {
             stream.entries.append(id, &fields, opens_node, stamp)?;
             stream.last_id = id;
-            stream.entries_added += 1;
+            stream.entries_added = stream.entries_added.saturating_add(1);
             Ok(())
         })
     }

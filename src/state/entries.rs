@@ -46,7 +46,8 @@ impl Summary for EntryCount {
 struct Node {
     /// The id of the entry that opened it, deleted or not: the others count from it.
     master_id: EntryId,
-    /// The id of its last entry, deleted or not.
+    /// The id of its last entry, deleted or not. Below the next node's first one: XSETID may have put the last id given
+    /// out back below entries that were deleted.
     last_id: EntryId,
     live: u32,
     deleted: u32,
@@ -151,6 +152,9 @@ impl Entries {
             sealed => {
                 if let Some(sealed) = sealed {
                     sealed.packed.shrink_to_fit();
+                    if sealed.last_id >= id {
+                        sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
+                    }
                 }
                 page.nodes.push(Node::open(id, fields));
             }
@@ -211,8 +215,8 @@ impl Entries {
             return Ok(None);
         }
         // The last entry of a node is asked for more often than any other; the rest is found by walking.
-        let found = node.entries().take_while(|entry| entry.id <= id).find(|entry| entry.id == id);
-        Ok(found.filter(|entry| !entry.deleted).map(|entry| (node, entry)))
+        let found = node.live().take_while(|entry| entry.id <= id).find(|entry| entry.id == id);
+        Ok(found.map(|entry| (node, entry)))
     }
 
     /// The smallest id.
@@ -250,8 +254,8 @@ impl Entries {
                 }
                 batch.clear();
                 let wanted =
-                    node.entries().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
-                batch.extend(wanted.filter(|entry| !entry.deleted));
+                    node.live().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
+                batch.extend(wanted);
                 if reverse {
                     batch.reverse();
                 }
@@ -298,8 +302,7 @@ impl Entries {
                     count += u64::from(node.live);
                     continue;
                 }
-                let upto = node.entries().take_while(|entry| entry.id <= through);
-                return Ok(count + upto.filter(|entry| !entry.deleted).count() as u64);
+                return Ok(count + node.live().take_while(|entry| entry.id <= through).count() as u64);
             }
             let Some(tail) = current.nodes.last() else { break };
             page = self.pages.leaf_after(&tail.last_id)?;
@@ -348,12 +351,14 @@ impl Entries {
         let mut wrong = None;
         let visited = self.pages.for_each_leaf(&mut |page: &Page| {
             for node in &page.nodes {
-                let ids: Vec<EntryId> = node.entries().map(|entry| entry.id).collect();
-                let live = node.entries().filter(|entry| !entry.deleted).count();
-                let counts_agree = live == node.live as usize && ids.len() - live == node.deleted as usize;
-                let ends_agree = ids.first() == Some(&node.master_id) && ids.last() == Some(&node.last_id);
+                let ids: Vec<EntryId> = node.live().map(|entry| entry.id).collect();
+                let all = node.entries().count();
+                let counts_agree =
+                    ids.len() == node.live as usize && all - ids.len() == node.deleted as usize;
+                let ends_agree = node.entries().next().is_some_and(|entry| entry.id == node.master_id)
+                    && ids.last().is_some_and(|last| *last <= node.last_id);
                 let ordered = ids.is_sorted_by(|a, b| a < b) && last.is_none_or(|last| last < node.master_id);
-                if !(counts_agree && ends_agree && ordered && live > 0) {
+                if !(counts_agree && ends_agree && ordered) {
                     wrong = Some(format!("the node at {} is not sound", node.master_id));
                 }
                 last = Some(node.last_id);
@@ -482,6 +487,11 @@ impl Node {
         })
     }
 
+    /// The entries that were not deleted, ascending. The deleted ones between them need not be in order.
+    fn live(&self) -> impl Iterator<Item = PackedEntry<'_>> {
+        self.entries().filter(|entry| !entry.deleted)
+    }
+
     fn fields(&self, entry: &PackedEntry<'_>) -> Fields {
         if !entry.same_fields {
             return Fields::from_trusted(Bytes::copy_from_slice(entry.body));
@@ -512,6 +522,28 @@ mod tests {
 
     use super::*;
     use crate::id::{PageNo, Seq};
+
+    /// XSETID can put the last id back below an entry that was deleted. What is added then stands behind it in the
+    /// node, and was not found: the walk had stopped at the larger id.
+    #[test]
+    fn entries_added_after_the_last_id_went_back_are_found() {
+        for opens_node in [false, true] {
+            let (mut entries, mut next_page) = (Entries::default(), PageNo::ZERO);
+            let mut stamp = Stamp { seq: Seq::new(1), next_page: &mut next_page };
+            let fields = Fields::from_pairs([("f", "v")]);
+            let id = |ms| EntryId::new(ms, 0);
+            entries.append(id(1), &fields, true, &mut stamp).unwrap();
+            entries.append(id(9), &fields, false, &mut stamp).unwrap();
+            entries.delete(id(9), &mut stamp).unwrap();
+            entries.append(id(5), &fields, opens_node, &mut stamp).unwrap();
+            entries.check().unwrap();
+            assert!(entries.contains(id(5)).unwrap());
+            assert_eq!(entries.range(id(2), id(6), 9, false).unwrap().len(), 1);
+            assert_eq!(entries.count_through(id(6)).unwrap(), 2);
+            entries.trim_through(id(1), &mut stamp, &mut Vec::new()).unwrap();
+            assert_eq!((entries.first_id().unwrap(), entries.len()), (Some(id(5)), 1));
+        }
+    }
 
     #[test]
     fn zigzag_is_its_own_way_back() {

@@ -120,7 +120,7 @@ impl Stream {
             && !self.has_tombstones_from(cursor.last_delivered_id);
         let entries_read = match cursor.entries_read {
             // A group that was told to have read more than it did gets no further than the end.
-            Some(read) if counts_on => Some((read + 1).min(self.entries_added)),
+            Some(read) if counts_on => Some(read.saturating_add(1).min(self.entries_added)),
             _ if self.entries_added != 0 => self.entries_up_to(id)?,
             unchanged => unchanged,
         };

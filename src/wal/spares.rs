@@ -149,6 +149,13 @@ impl Spares {
         Ok(())
     }
 
+    /// Waits for a segment in the making; none is made from now on.
+    pub fn close(&self) {
+        let closed = io::Error::other("the log was closed");
+        let error = LogError::new("making a new segment", self.dir.path(), closed);
+        self.work().failed.get_or_insert(error);
+    }
+
     fn work(&self) -> MutexGuard<'_, Work> {
         // What a panicking holder leaves is one finished step or none.
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,6 +197,15 @@ mod tests {
         spares.make(Ordinal::new(7)).unwrap();
         assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
         assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn a_closed_log_makes_no_segments() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        spares.close();
+        assert!(spares.make(Ordinal::new(6)).is_err());
+        assert!(disk.files().is_empty());
     }
 
     #[test]

@@ -206,6 +206,21 @@ fn a_pipeline_of_a_thousand() {
     });
 }
 
+/// Much more than a connection may have unsent at a time, asked for in one go by a client that reads all the while.
+#[test]
+fn a_pipeline_of_large_replies() {
+    on_both(|server| {
+        let mut client = server.client();
+        client.set_patience(Duration::from_secs(30));
+        let value = vec![b'x'; 10_000];
+        let args: [&[u8]; 5] = [b"XADD", b"s", b"1-1", b"big", &value];
+        client.call(&args).unwrap();
+        let replies = client.pipeline(&vec![words("XRANGE s - +"); 1000]).unwrap();
+        assert_eq!(replies.len(), 1000);
+        assert!(replies.iter().all(|reply| reply.items().len() == 1));
+    });
+}
+
 #[test]
 fn large_values() {
     on_both(|server| {

@@ -9,6 +9,7 @@ mod command;
 mod crash;
 mod faults;
 mod model;
+mod seams;
 mod waiting;
 
 use std::time::Duration;
