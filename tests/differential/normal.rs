@@ -53,7 +53,8 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     (
         "a blocked read of several keys, and entries that come and go in one transaction",
         "7.0 answers with the first key that got data only, and with an empty list for data that is gone again; later \
-         servers run the command again. The generator adds to one key per transaction and blocks on at most two.",
+         servers run the command again. The generator adds to one key per transaction and blocks on at most two. A \
+         sequence ends where 7.0 wakes a reader with nothing, as it does after XSETID.",
     ),
     (
         "HELLO and CLIENT: id, addresses; TIME",
@@ -443,6 +444,19 @@ fn place_of_streams(args: &[Vec<u8>]) -> Option<usize> {
         }
     }
     None
+}
+
+/// True for the reply of a reader that 7.0 wakes although there is nothing for it.
+pub(crate) fn woken_for_nothing(redis: &Value) -> bool {
+    let nothing = |entries: &Value| matches!(entries, Value::Array(entries) if entries.is_empty());
+    match redis {
+        Value::Array(streams) => match streams.as_slice() {
+            [Value::Array(pair)] => pair.len() == 2 && nothing(&pair[1]),
+            _ => false,
+        },
+        Value::Map(streams) => matches!(streams.as_slice(), [(_, entries)] if nothing(entries)),
+        _ => false,
+    }
 }
 
 /// True for commands after which Redis may have a node without entries.

@@ -8,7 +8,7 @@ use crate::common::{Client, Kind, Options, Server, Value, line, resp};
 use crate::generate::{Args, Step};
 use crate::normal::{
     Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
-    moves_counters, normal, normal_exec, vanished_is_known,
+    moves_counters, normal, normal_exec, vanished_is_known, woken_for_nothing,
 };
 
 /// Connections a sequence may use.
@@ -390,6 +390,7 @@ impl Pair {
                         self.compare(on, &args, redis, ours)?;
                     }
                 }
+                (Some(redis), None) if woken_for_nothing(&redis) => self.ends_here = true,
                 (redis, ours) => {
                     let say =
                         |reply: Option<Value>| reply.map_or("stays blocked".to_owned(), |v| v.to_string());
@@ -506,6 +507,13 @@ impl Pair {
     fn comparable_in_exec(&mut self, on: usize, queued: &[Args], redis: &[Value], ours: &[Value]) -> usize {
         let mut comparable = queued.len();
         for (at, (args, reply)) in queued.iter().zip(redis).enumerate() {
+            let elsewhere = queued.iter().any(|args| args[0].eq_ignore_ascii_case(b"SELECT"))
+                && !makes_consumers(args, reply).0.is_empty();
+            if elsewhere {
+                comparable = comparable.min(at + 1);
+                self.ends_here = true;
+                continue;
+            }
             let made = self.same_consumers(on, args, reply);
             self.same_nodes(on, args);
             if made && queued[at + 1..].iter().any(|args| looks_at_consumers(args)) {

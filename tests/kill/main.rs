@@ -4,8 +4,7 @@
 //! - `CLAIMLOG_KILL_ROUNDS`: how often (50).
 //! - `CLAIMLOG_SEED`: the seed, printed by every run. The load is random by seed; the moment a command is cut at is
 //!   not, so a replay runs the same commands, not the same crash.
-//! - `CLAIMLOG_KILL_SELF=1`: a real Redis that is not killed instead, to prove the model; of 7.2 or later, as the
-//!   consumers made by reads and claims that find nothing are those of 7.2.
+//! - `CLAIMLOG_KILL_SELF=1`: a real Redis 7.0 that is not killed instead, to prove the model.
 //! - `CLAIMLOG_KILL_SELF=2`: a real Redis with `appendfsync always` that is killed: this must fail (history reads and
 //!   claims of deleted entries are not in its log), which proves that the checks look.
 #![cfg(feature = "server")]
