@@ -57,7 +57,11 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut trim = TrimWords::default();
     // What is no option is the id. An option can't be the last word: then it is the id too.
     let new_id = loop {
-        let Some(word) = words.next() else { return Err(wrong_arity("xadd")) };
+        let Some(word) = words.next() else {
+            // What is wrong with the options comes before what is missing behind them.
+            trim.finish(false)?;
+            return Err(wrong_arity("xadd"));
+        };
         if word.as_ref() == b"*" {
             break NewId::Auto;
         }

@@ -25,9 +25,16 @@ pub(crate) fn env_u64(name: &str, default: u64) -> u64 {
     })
 }
 
-/// The seed of this run: `CLAIMLOG_SEED`, or the clock. Every test prints it.
+/// The seed of this run: `CLAIMLOG_SEED`, or always the same one; `CLAIMLOG_SEED=0` takes a fresh one from the clock.
+/// Every test prints it.
 pub(crate) fn seed() -> u64 {
-    env_u64("CLAIMLOG_SEED", now_ms())
+    match env_u64("CLAIMLOG_SEED", 1) {
+        0 => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+            now.map_or(1, |now| u64::try_from(now.as_millis()).unwrap_or(1))
+        }
+        seed => seed,
+    }
 }
 
 /// Cuts a line as redis-cli does: blanks, "double quotes" with \x41 \n \r \t \\ \" escapes, 'single quotes'.
