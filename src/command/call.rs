@@ -159,12 +159,7 @@ impl Done {
 }
 
 /// Carries a request out, or queues it (MULTI), or refuses it. The reply goes to the end of `out`.
-pub(crate) fn dispatch(
-    session: &mut Session,
-    context: &Context,
-    words: &mut Vec<Bytes>,
-    out: &mut Vec<u8>,
-) -> Done {
+pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, out: &mut Vec<u8>) -> Done {
     let Some(name) = words.first() else { return Done::at_once(Outcome::Done) };
     // What a browser was tricked into sending: as in Redis, no reply, and the connection is closed.
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {

@@ -3,6 +3,8 @@
 //! Memory only: no I/O, no await, no callback while the lock is held. What a change drops and who was served is taken
 //! along when the lock is left ([`After`]) and dealt with outside.
 
+use std::cell::Cell;
+
 use super::Ticket;
 use super::options::Settings;
 use super::touched::{Place, Touched, touched};
@@ -29,12 +31,23 @@ pub(super) struct Core {
     pub(super) waiters: Waiters,
     pub(super) watchers: Watchers,
     presence: Presence,
-    max_batch_bytes: usize,
+    limits: Limits,
+    /// What the reply under construction may still grow by.
+    reply_bytes_left: Cell<u64>,
     /// The batch under construction.
     batch: BatchBytes,
     /// Keys of the batch under construction that someone waits for.
     ready: Vec<Key>,
     ended: Option<Error>,
+}
+
+/// How large things may get (I10).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// The changes of one command or transaction.
+    pub(super) batch_bytes: usize,
+    /// The reply of one command, or those of one transaction.
+    pub(super) reply_bytes: u64,
 }
 
 /// What is left to do when the lock is left.
@@ -61,7 +74,7 @@ pub(super) enum Halt {
 }
 
 impl Core {
-    pub(super) fn new(state: State, log: Buffer, settings: Settings, max_batch_bytes: usize) -> Self {
+    pub(super) fn new(state: State, log: Buffer, settings: Settings, limits: Limits) -> Self {
         Self {
             state,
             log: Some(log),
@@ -69,7 +82,8 @@ impl Core {
             waiters: Waiters::default(),
             watchers: Watchers::default(),
             presence: Presence::default(),
-            max_batch_bytes,
+            limits,
+            reply_bytes_left: Cell::new(limits.reply_bytes),
             batch: BatchBytes::default(),
             ready: Vec::new(),
             ended: None,
@@ -124,6 +138,7 @@ impl Core {
             now_ms,
             node_limits: self.settings.node_limits(),
             presence: &self.presence,
+            reply_bytes_left: &self.reply_bytes_left,
         }
     }
 
@@ -163,7 +178,7 @@ impl Core {
     }
 
     fn has_room(&self, may_wait: bool) -> Result<(), Halt> {
-        if self.batch.len() > self.max_batch_bytes {
+        if self.batch.len() > self.limits.batch_bytes {
             return Err(Halt::Error(Refusal::BatchTooLarge.into()));
         }
         let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
@@ -203,6 +218,7 @@ impl Core {
     /// Answers the last batch applied before they were.
     pub(super) fn finish(&mut self, now_ms: u64) -> Seq {
         self.append();
+        self.reply_bytes_left.set(self.limits.reply_bytes);
         let applied = self.state.applied();
         let mut ready = std::mem::take(&mut self.ready);
         for key in ready.drain(..) {
@@ -246,6 +262,7 @@ impl Core {
     }
 
     fn try_serve(&mut self, id: WaiterId, read: &BlockingRead, now_ms: u64) -> bool {
+        self.reply_bytes_left.set(self.limits.reply_bytes);
         let result = match self.try_read(read, now_ms) {
             Ok(None) => {
                 // A consumer that was removed while it waited is there again: that is a change like any other.

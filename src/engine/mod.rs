@@ -26,7 +26,7 @@ pub use transaction::Transaction;
 pub use waiters::{BlockingRead, Waiting};
 pub use watch::Watch;
 
-use self::core::{Core, Halt};
+use self::core::{Core, Halt, Limits};
 use self::helper::Helper;
 use self::progress::Progress;
 use self::snapshotter::Snapshotter;
@@ -136,9 +136,10 @@ impl Engine {
     pub fn open(options: Options) -> Result<(Self, RecoveryReport), OpenError> {
         let Recovered { state, log, lock, roots, report } = recovery::recover(&options)?;
         let applied = state.applied();
-        let max_batch_bytes = usize::try_from(options.log.max_batch_bytes).unwrap_or(usize::MAX);
+        let batch_bytes = usize::try_from(options.log.max_batch_bytes).unwrap_or(usize::MAX);
+        let limits = Limits { batch_bytes, reply_bytes: options.max_reply_bytes };
         let shared = Arc::new(Shared {
-            core: Mutex::new(Core::new(state, log.buffer, options.settings, max_batch_bytes)),
+            core: Mutex::new(Core::new(state, log.buffer, options.settings, limits)),
             writer: Mutex::new(Some(log.writer)),
             progress: Progress::new(applied),
             spares: log.spares,
@@ -164,7 +165,8 @@ impl Engine {
     }
 
     /// Several requests as one: decided one after the other under the one lock, at one time, and in the log whole or
-    /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction.
+    /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction:
+    /// not even to drop a [`Watch`] or a [`Waiting`].
     ///
     /// A panic in `steps` ends the engine (I8): what was half built is neither written nor served.
     pub fn transaction<T>(&self, steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> {

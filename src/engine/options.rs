@@ -68,6 +68,7 @@ pub struct Options {
     pub(crate) settings: Settings,
     pub(crate) log: LogOptions,
     pub(crate) unsynced_bytes_max: usize,
+    pub(crate) max_reply_bytes: u64,
     pub(crate) progress: Progress,
 }
 
@@ -93,6 +94,7 @@ impl Options {
             settings: Settings::default(),
             log: LogOptions::default(),
             unsynced_bytes_max: 64 * 1024 * 1024,
+            max_reply_bytes: 512 * 1024 * 1024,
             progress: Progress(Arc::new(|_, _| ())),
         }
     }
@@ -130,6 +132,22 @@ impl Options {
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u32) -> Self {
         self.log.max_batch_bytes = bytes;
+        self
+    }
+
+    /// How large the reply of one command, or those of one transaction, may be: 512 MiB unless said otherwise. A
+    /// larger one is refused, and the command changes nothing.
+    #[must_use]
+    pub fn max_reply_bytes(mut self, bytes: u64) -> Self {
+        self.max_reply_bytes = bytes;
+        self
+    }
+
+    /// How many bytes of changes may wait to be written before whoever adds to them commits first: 64 MiB unless said
+    /// otherwise.
+    #[must_use]
+    pub fn unsynced_bytes_max(mut self, bytes: usize) -> Self {
+        self.unsynced_bytes_max = bytes;
         self
     }
 

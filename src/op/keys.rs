@@ -64,8 +64,12 @@ impl Op for Keys {
     type Reply = Vec<Bytes>;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
-        let names = view.state.database(self.db).names();
-        Decision::read(names.filter(|name| glob_match(&self.pattern, name)).cloned().collect())
+        let mut found = Vec::new();
+        for name in view.state.database(self.db).names().filter(|name| glob_match(&self.pattern, name)) {
+            view.spend(name.len())?;
+            found.push(name.clone());
+        }
+        Decision::read(found)
     }
 }
 

@@ -22,6 +22,8 @@ mod xread;
 mod xreadgroup;
 mod xsetid;
 
+use std::cell::Cell;
+
 use bytes::Bytes;
 
 pub use crate::fields::Entry;
@@ -91,6 +93,8 @@ pub struct View<'a> {
     pub(crate) now_ms: u64,
     pub(crate) node_limits: NodeLimits,
     pub(crate) presence: &'a Presence,
+    /// What the reply may still grow by: `max-reply-bytes`, for the whole command or transaction (I10).
+    pub(crate) reply_bytes_left: &'a Cell<u64>,
 }
 
 /// A reply, and the facts that make it true.
@@ -151,6 +155,28 @@ impl<'a> View<'a> {
         StreamAt { db: self.state.database(db).no(), no: self.state.next_stream() }
     }
 
+    /// Counts something into the reply, before it is copied out.
+    fn spend(&self, bytes: usize) -> Result<(), Stop> {
+        /// What an element costs beside its bytes: its id, its place in lists, its framing on the wire.
+        const ELEMENT_BYTES: u64 = 64;
+        let left = self.reply_bytes_left.get().checked_sub(bytes as u64 + ELEMENT_BYTES);
+        self.reply_bytes_left.set(left.ok_or(Refusal::ReplyTooLarge)?);
+        Ok(())
+    }
+
+    /// The entries of a stream after an id, counted into the reply.
+    fn entries_after(&self, stream: &Stream, after: EntryId, count: Option<u64>) -> Result<Vec<Entry>, Stop> {
+        let Some(first) = after.successor() else { return Ok(Vec::new()) };
+        stream.entries.range(first, EntryId::MAX, count_max(count), false, |bytes| self.spend(bytes))
+    }
+
+    /// An entry of a stream, counted into the reply.
+    fn entry(&self, stream: &Stream, id: EntryId) -> Result<Option<Fields>, Stop> {
+        let fields = stream.entries.get(id)?;
+        self.spend(fields.as_ref().map_or(0, |fields| fields.packed().len()))?;
+        Ok(fields)
+    }
+
     fn idle_ms(&self, since_ms: u64) -> u64 {
         self.now_ms.saturating_sub(since_ms)
     }
@@ -160,6 +186,11 @@ impl<'a> View<'a> {
         let known = consumer.active_ms.unwrap_or(0).max(consumer.created_ms);
         self.presence.seen_ms(consumer.no).map_or(known, |seen| seen.max(known))
     }
+}
+
+/// COUNT as a number of things in memory; none is no limit.
+fn count_max(count: Option<u64>) -> usize {
+    usize::try_from(count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX)
 }
 
 /// Finds a consumer of a group, or the facts that create it.

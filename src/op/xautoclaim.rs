@@ -57,6 +57,7 @@ impl Op for XAutoClaim {
             }
             looks_left -= 1;
             let Some(fields) = stream.entries.get(row.id)? else {
+                view.spend(0)?;
                 claims_left -= 1;
                 outcome.insert(row.id, None);
                 reply.deleted.push(row.id);
@@ -65,6 +66,7 @@ impl Op for XAutoClaim {
             if view.idle_ms(row.delivered_ms) < self.min_idle_ms {
                 continue;
             }
+            view.spend(fields.packed().len())?;
             claims_left -= 1;
             let delivery_count = row.delivery_count.saturating_add(u64::from(!self.just_id));
             let claimed = Pending { owner: joined.no, delivered_ms: view.now_ms, delivery_count, ..row };

@@ -67,7 +67,7 @@ impl Op for XClaim {
                 Some(row) => *row,
                 None => group.pending.get(id)?.copied(),
             };
-            let Some(fields) = stream.entries.get(id)? else {
+            let Some(fields) = view.entry(stream, id)? else {
                 // Gone from the stream: a reference to it is of no use to anyone.
                 if row.is_some() {
                     outcome.insert(id, None);

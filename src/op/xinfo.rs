@@ -67,7 +67,8 @@ impl Op for XInfoStream {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, StreamInfo>, Stop> {
         let stream = stream(view, &self.key)?;
-        let edge = |reverse| stream.entries.range(EntryId::MIN, EntryId::MAX, 1, reverse);
+        let edge =
+            |reverse| stream.entries.range(EntryId::MIN, EntryId::MAX, 1, reverse, |bytes| view.spend(bytes));
         let (first_entry, last_entry) = (edge(false)?.pop(), edge(true)?.pop());
         Decision::read(StreamInfo { first_entry, last_entry, ..stream_info(stream)? })
     }
@@ -124,7 +125,7 @@ impl Op for XInfoStreamFull {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, StreamInfoFull>, Stop> {
         let stream = stream(view, &self.key)?;
-        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+        let count = count_max(self.count);
         let mut groups = Vec::new();
         for group in stream.groups() {
             groups.push(GroupInfoFull {
@@ -136,7 +137,8 @@ impl Op for XInfoStreamFull {
                     .collect(),
             });
         }
-        let entries = stream.entries.range(EntryId::MIN, EntryId::MAX, count, false)?;
+        let entries =
+            stream.entries.range(EntryId::MIN, EntryId::MAX, count, false, |bytes| view.spend(bytes))?;
         Decision::read(StreamInfoFull { info: stream_info(stream)?, entries, groups })
     }
 }

@@ -73,20 +73,22 @@ impl Op for XPendingRows {
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
         let (_, group, _) = find(view, &self.key, &self.group)?;
         let mut rows = Vec::new();
-        let mut look = |row: &Pending| {
+        // Whether to look at the row after this one.
+        let mut look = |row: &Pending| -> Result<bool, Stop> {
             let more = row.id <= self.last && (rows.len() as u64) < self.count;
             let idle_ms = view.idle_ms(row.delivered_ms);
             if let Some(name) = group.consumer_name(row.owner).filter(|_| more && idle_ms >= self.min_idle_ms)
             {
+                view.spend(name.len())?;
                 let (id, delivery_count) = (row.id, row.delivery_count);
                 rows.push(PendingRow { id, consumer: name.clone(), idle_ms, delivery_count });
             }
-            more
+            Ok(more)
         };
         match &self.consumer {
             None => {
                 for row in group.pending.range_from(self.first)? {
-                    if !look(row?) {
+                    if !look(row?)? {
                         break;
                     }
                 }
@@ -94,7 +96,8 @@ impl Op for XPendingRows {
             Some(name) => {
                 let Some(consumer) = group.consumer(name)? else { return Decision::read(Vec::new()) };
                 for id in group.pending.owned_from(consumer.no, self.first) {
-                    if !group.pending.get(id)?.is_some_and(&mut look) {
+                    let Some(row) = group.pending.get(id)? else { break };
+                    if !look(row)? {
                         break;
                     }
                 }

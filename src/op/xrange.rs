@@ -22,7 +22,8 @@ impl Op for XRange {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
         let Some(stream) = view.stream(&self.key)? else { return Decision::read(None) };
-        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        Decision::read(Some(stream.entries.range(self.first, self.last, count, self.reverse)?))
+        let (first, last, count) = (self.first, self.last, count_max(self.count));
+        let entries = stream.entries.range(first, last, count, self.reverse, |bytes| view.spend(bytes))?;
+        Decision::read(Some(entries))
     }
 }

@@ -47,12 +47,11 @@ impl Op for XRead {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
         let database = view.state.database(self.db);
-        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut reply = Vec::new();
         for (key, from) in &self.streams {
             let ReadFrom::After(after) = *from else { continue };
-            let (Some(stream), Some(first)) = (database.stream(key)?, after.successor()) else { continue };
-            let entries = stream.entries.range(first, EntryId::MAX, count, false)?;
+            let Some(stream) = database.stream(key)? else { continue };
+            let entries = view.entries_after(stream, after, self.count)?;
             if !entries.is_empty() {
                 let entries = entries.into_iter().map(PendingEntry::from).collect();
                 reply.push(StreamRead { key: key.clone(), entries });

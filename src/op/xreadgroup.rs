@@ -124,9 +124,7 @@ impl XReadGroup {
         consumer: ConsumerNo,
         records: &mut Vec<Record<'a>>,
     ) -> Result<Option<Vec<PendingEntry>>, Stop> {
-        let Some(first) = group.cursor.last_delivered_id.successor() else { return Ok(None) };
-        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
-        let entries = stream.entries.range(first, EntryId::MAX, count, false)?;
+        let entries = view.entries_after(stream, group.cursor.last_delivered_id, self.count)?;
         if entries.is_empty() {
             return Ok(None);
         }
@@ -150,11 +148,10 @@ impl XReadGroup {
         records: &mut Vec<Record<'a>>,
     ) -> Result<Vec<PendingEntry>, Stop> {
         let Some(first) = after.successor() else { return Ok(Vec::new()) };
-        let count = usize::try_from(self.count.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
         let mut rows = Vec::new();
         let mut entries = Vec::new();
-        for id in group.pending.owned_from(consumer, first).take(count) {
-            let fields = stream.entries.get(id)?;
+        for id in group.pending.owned_from(consumer, first).take(count_max(self.count)) {
+            let fields = view.entry(stream, id)?;
             if let Some(row) = group.pending.get(id)?.filter(|_| fields.is_some()) {
                 let delivery_count = row.delivery_count.saturating_add(1);
                 rows.push(ClaimedRow { id, delivered_ms: view.now_ms, delivery_count });

@@ -312,7 +312,7 @@ impl Connection {
     fn execute_one(&mut self, server: &Server) {
         let mut output = self.wire.output.borrow_mut();
         let was_authenticated = self.session.authenticated;
-        let done = dispatch(&mut self.session, &server.context, &mut self.words, output.buffer());
+        let done = dispatch(&mut self.session, &server.context, &self.words, output.buffer());
         output.park(done.after);
         drop(output);
         // The words are slices of the read buffer: let go of it.

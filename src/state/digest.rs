@@ -4,6 +4,7 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::State;
+use super::entries::Visit;
 use super::group::Group;
 use super::stream::Stream;
 use crate::id::EntryId;
@@ -68,7 +69,13 @@ fn stream_digest(digest: &mut Digest, stream: &Stream) {
     digest.id(stream.max_deleted_id);
     digest.number(stream.entries_added);
     digest.number(stream.entries.len());
-    digest.number(stream.entries.node_count());
+    // Where nodes end decides what `~` trimming removes, so it is content.
+    let nodes = stream.entries.visit_nodes(|node| {
+        digest.number(node.live);
+        digest.id(node.last_id);
+        Visit::GoOn
+    });
+    digest.number(u64::from(nodes.is_ok()));
     let entries = stream.entries.for_each(|id, fields| {
         digest.id(id);
         digest.bytes(fields.packed());

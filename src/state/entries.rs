@@ -231,14 +231,16 @@ impl Entries {
         Ok(node.and_then(|node| node.entries().filter(|entry| !entry.deleted).last().map(|entry| entry.id)))
     }
 
-    /// Up to `count` entries with ids from `first` to `last`, ascending, or descending if `reverse`.
-    pub(crate) fn range(
+    /// Up to `count` entries with ids from `first` to `last`, ascending, or descending if `reverse`. `spend` is told
+    /// the size of each before it is copied out, and may stop that.
+    pub(crate) fn range<E: From<Needs>>(
         &self,
         first: EntryId,
         last: EntryId,
         count: usize,
         reverse: bool,
-    ) -> Result<Vec<Entry>, Needs> {
+        mut spend: impl FnMut(usize) -> Result<(), E>,
+    ) -> Result<Vec<Entry>, E> {
         let mut found = Vec::new();
         if first > last || count == 0 {
             return Ok(found);
@@ -260,7 +262,10 @@ impl Entries {
                     batch.reverse();
                 }
                 batch.truncate(count - found.len());
-                found.extend(batch.iter().map(|entry| Entry { id: entry.id, fields: node.fields(entry) }));
+                for entry in &batch {
+                    spend(entry.body.len())?;
+                    found.push(Entry { id: entry.id, fields: node.fields(entry) });
+                }
                 if found.len() == count {
                     return Ok(found);
                 }
@@ -525,6 +530,10 @@ mod tests {
 
     /// XSETID can put the last id back below an entry that was deleted. What is added then stands behind it in the
     /// node, and was not found: the walk had stopped at the larger id.
+    fn free(_bytes: usize) -> Result<(), Needs> {
+        Ok(())
+    }
+
     #[test]
     fn entries_added_after_the_last_id_went_back_are_found() {
         for opens_node in [false, true] {
@@ -538,7 +547,7 @@ mod tests {
             entries.append(id(5), &fields, opens_node, &mut stamp).unwrap();
             entries.check().unwrap();
             assert!(entries.contains(id(5)).unwrap());
-            assert_eq!(entries.range(id(2), id(6), 9, false).unwrap().len(), 1);
+            assert_eq!(entries.range(id(2), id(6), 9, false, free).unwrap().len(), 1);
             assert_eq!(entries.count_through(id(6)).unwrap(), 2);
             entries.trim_through(id(1), &mut stamp, &mut Vec::new()).unwrap();
             assert_eq!((entries.first_id().unwrap(), entries.len()), (Some(id(5)), 1));
@@ -609,11 +618,11 @@ mod tests {
                     .take_while(|(id, _)| **id <= to)
                     .map(|(id, fields)| Entry { id: *id, fields: fields.clone() })
                     .collect();
-                assert_eq!(entries.range(from, to, count, false).unwrap(), all[..count.min(all.len())]);
+                assert_eq!(entries.range(from, to, count, false, free).unwrap(), all[..count.min(all.len())]);
                 let mut back = all.clone();
                 back.reverse();
                 back.truncate(count);
-                assert_eq!(entries.range(from, to, count, true).unwrap(), back);
+                assert_eq!(entries.range(from, to, count, true, free).unwrap(), back);
                 assert_eq!(entries.id_at(3).unwrap(), model.keys().nth(3).copied());
                 assert_eq!(entries.get(from).unwrap(), model.get(&from).cloned());
             }

@@ -146,3 +146,43 @@ fn whoever_waits_for_the_end_is_told_why() {
     engine.sync().unwrap_err();
     assert!(matches!(ended.as_mut().poll(&mut context), Poll::Ready(Error::Failed(_))));
 }
+
+#[test]
+fn a_reply_that_is_too_large_is_refused_and_changes_nothing() {
+    use claimlog::EntryId;
+    use claimlog::op::*;
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).max_reply_bytes(10_000).open().unwrap();
+    let large = XAdd { fields: Fields::from_pairs([("field", "x".repeat(3_000))]), ..add() };
+    for _ in 0..5 {
+        engine.execute_blocking(&large).unwrap();
+    }
+    let start = GroupStart::After(EntryId::MIN);
+    let create =
+        XGroupCreate { key: "s".into(), group: "g".into(), start, make_stream: false, entries_read: None };
+    engine.execute_blocking(&create).unwrap();
+    let range =
+        |count| XRange { key: "s".into(), first: EntryId::MIN, last: EntryId::MAX, count, reverse: false };
+    let read = |count| XReadGroup {
+        db: DbIndex::default(),
+        group: "g".into(),
+        consumer: "c".into(),
+        streams: vec![("s".into(), GroupFrom::New)],
+        count,
+        no_ack: false,
+    };
+    let digest = engine.digest();
+    let too_large = |error| matches!(error, Error::Refused(Refusal::ReplyTooLarge));
+    assert!(too_large(engine.execute_blocking(&range(None)).unwrap_err()));
+    assert!(too_large(engine.execute_blocking(&read(None)).unwrap_err()));
+    assert_eq!(engine.digest(), digest, "nothing was delivered");
+    // Each command has the whole limit, the steps of a transaction share it.
+    for _ in 0..3 {
+        assert_eq!(engine.execute_blocking(&range(Some(3))).unwrap().unwrap().len(), 3);
+    }
+    let steps = engine.transaction(|steps| {
+        [steps.execute(&range(Some(3))).is_ok(), steps.execute(&range(Some(3))).is_ok()]
+    });
+    assert_eq!(engine.redeem_blocking(steps).unwrap(), [true, false]);
+    assert_eq!(engine.execute_blocking(&read(Some(3))).unwrap()[0].entries.len(), 3);
+}
