@@ -1,5 +1,6 @@
 //! XREADGROUP: delivers new entries to a consumer, or reads its history again.
 
+use claimlog::EntryId;
 use claimlog::engine::BlockingRead;
 use claimlog::op::{GroupFrom, Key, Refusal, XReadGroup};
 
@@ -45,7 +46,11 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
                  consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return \
                  an empty result set.",
             )),
-            word => id(word, 0).map(GroupFrom::History),
+            // No history lies after the largest id: to Redis it is another spelling of `>`.
+            word => id(word, 0).map(|id| match id {
+                EntryId::MAX => GroupFrom::New,
+                id => GroupFrom::History(id),
+            }),
         };
         match from {
             Ok(from) => streams.push((key.clone(), from)),

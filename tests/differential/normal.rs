@@ -419,7 +419,9 @@ pub(crate) fn makes_consumers(args: &[Vec<u8>], reply: &Value) -> (Vec<Vec<Vec<u
             let (Some(group), Some(streams)) = (place(b"GROUP"), place_of_streams(args)) else { return none };
             let names = &args[streams + 1..];
             let (keys, ids) = names.split_at(names.len() / 2);
-            let new = keys.iter().zip(ids).filter(|(_, id)| *id == b">");
+            // The largest id is another spelling of `>`.
+            let new = |id: &[u8]| id == b">" || id == b"18446744073709551615-18446744073709551615";
+            let new = keys.iter().zip(ids).filter(|(_, id)| new(id));
             let made: Vec<_> = new.map(|(key, _)| make(key, &args[group + 1], &args[group + 2])).collect();
             let answered = match reply {
                 Value::Array(streams) => streams.len(),
