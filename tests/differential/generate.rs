@@ -708,6 +708,8 @@ impl Generator {
         let mut args = args!["XSETID", name, id];
         if self.rng.chance(35) {
             let added = if self.rng.chance(80) { self.rng.below(50).to_string() } else { self.count() };
+            // One more, and Redis would show the counter as a negative number.
+            let added = if added == i64::MAX.to_string() { (i64::MAX / 2).to_string() } else { added };
             push(&mut args, &["ENTRIESADDED", &added]);
         }
         if self.rng.chance(35) {
