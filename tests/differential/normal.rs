@@ -57,6 +57,11 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
          sequence ends where 7.0 wakes a reader with nothing, as it does after XSETID.",
     ),
     (
+        "HELLO with SETNAME before an option that is wrong",
+        "7.0 has set the name when it refuses; claimlog refuses whole, as later servers do. The generator adds nothing \
+         to HELLO.",
+    ),
+    (
         "HELLO and CLIENT: id, addresses; TIME",
         "these belong to the process; their type and shape are compared.",
     ),

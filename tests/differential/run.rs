@@ -379,6 +379,12 @@ impl Pair {
             };
             match (redis, ours) {
                 (None, None) => {}
+                // Ours went on waiting, until its time was over.
+                (Some(redis), ours)
+                    if woken_for_nothing(&redis) && ours.as_ref().is_none_or(Value::is_null) =>
+                {
+                    self.ends_here = true;
+                }
                 (Some(redis), Some(ours)) => {
                     self.talks[on].blocked = None;
                     stats.served += 1;
@@ -390,7 +396,6 @@ impl Pair {
                         self.compare(on, &args, redis, ours)?;
                     }
                 }
-                (Some(redis), None) if woken_for_nothing(&redis) => self.ends_here = true,
                 (redis, ours) => {
                     let say =
                         |reply: Option<Value>| reply.map_or("stays blocked".to_owned(), |v| v.to_string());
