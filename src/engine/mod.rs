@@ -6,6 +6,7 @@
 //! commit or does the next one. A helper thread makes segments ahead, carries the durable mark forward when nothing
 //! follows, syncs once a second in mode `everysec`, and commits for those who wait asynchronously.
 
+mod commit;
 mod core;
 mod helper;
 mod options;
@@ -18,7 +19,7 @@ mod watch;
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
 pub use options::{Options, Settings, SyncMode};
@@ -316,11 +317,15 @@ impl Engine {
         // IMPORTANT: the writer is held from the sync to the change, so that no commit under the old mode comes in
         // between: what is visible under `always` is durable (I1).
         let mut writer = self.shared.writer();
+        let mut committed = None;
         if settings.sync_mode != self.settings().sync_mode {
-            self.shared.commit_with(writer.as_mut(), true)?;
+            committed = Some(self.shared.commit_with(writer.as_mut(), true));
         }
-        self.shared.core().settings = settings;
-        Ok(())
+        if committed.as_ref().is_none_or(Result::is_ok) {
+            self.shared.core().settings = settings;
+        }
+        drop(writer);
+        committed.map_or(Ok(()), |committed| self.shared.publish(committed))
     }
 
     /// Numbers about the engine.
@@ -469,171 +474,5 @@ impl Shared {
     /// ticket is redeemed.
     fn is_full(&self, core: &Core) -> bool {
         core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max)
-    }
-
-    /// Makes the segment that the next batch may need, if it is not ready. Outside the core lock.
-    fn wait_for_room(&self) {
-        let not_yet = {
-            let core = self.core();
-            core.log.as_ref().is_some_and(|log| log.room(0) == crate::wal::Room::NotYet)
-        };
-        if not_yet {
-            let _ = self.make_spares();
-        }
-    }
-
-    fn make_spares(&self) -> Result<(), Error> {
-        while let Some(ordinal) = self.spares.wanted() {
-            // A segment that can't be made is the end of the log (I8), until room is asked for before.
-            if let Err(error) = self.spares.make(ordinal) {
-                let error = Error::failed(error);
-                self.fail(&error);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the engine: everyone who waits is told, and nothing more is written.
-    fn fail(&self, error: &Error) {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        core.end(error.clone());
-        let then = core.after();
-        drop(core);
-        self.progress.end(error.clone());
-        then.run();
-    }
-
-    fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
-        self.commit_with(self.writer().as_mut(), force_sync)
-    }
-
-    fn commit_with(&self, writer: Option<&mut Writer>, force_sync: bool) -> Result<Seq, Error> {
-        let Some(writer) = writer else { return Err(Error::Closed) };
-        let (chunk, mode) = {
-            let mut core = self.core();
-            if let Some(error) = core.ended().cloned() {
-                drop(core);
-                // It may have ended under the core lock, where nobody who waits for the log can be told.
-                self.fail(&error);
-                return Err(error);
-            }
-            let mode = core.settings.sync_mode;
-            let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
-            (log.take(), mode)
-        };
-        let sync = mode == SyncMode::Always || force_sync;
-        let bytes = chunk.len();
-        if chunk.is_empty() && !(sync && writer.written().durable < writer.written().last) {
-            return Ok(self.progress.visible());
-        }
-        let (written, spent) = match writer.write(chunk, sync) {
-            Ok(done) => done,
-            Err(error) => {
-                let error = Error::failed(error);
-                self.fail(&error);
-                return Err(error);
-            }
-        };
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
-        if let Some(log) = self.core().log.as_mut() {
-            log.recycle(spent);
-        }
-        self.publish(mode, written);
-        self.bell.committed();
-        Ok(self.progress.visible())
-    }
-
-    fn publish(&self, mode: SyncMode, written: crate::wal::Written) {
-        let visible = if mode == SyncMode::Always { written.durable } else { written.last };
-        self.progress.publish(visible, written.durable);
-    }
-
-    /// Syncs without holding the writer, so that commits go on meanwhile (mode `everysec`).
-    fn sync_aside(&self) -> Result<(), Error> {
-        let job = {
-            let writer = self.writer();
-            let Some(writer) = writer.as_ref() else { return Ok(()) };
-            if writer.written().durable == writer.written().last {
-                return Ok(());
-            }
-            writer.sync_job()
-        };
-        match job.run() {
-            Ok(durable) => {
-                if let Some(writer) = self.writer().as_mut() {
-                    writer.synced(durable);
-                }
-                self.progress.publish(Seq::ZERO, durable);
-                Ok(())
-            }
-            Err(error) => {
-                let error = Error::failed(error);
-                self.fail(&error);
-                Err(error)
-            }
-        }
-    }
-
-    /// Carries the durable mark forward with an empty frame, if nothing else did.
-    fn mark(&self) -> Result<(), Error> {
-        let mut writer = self.writer();
-        let Some(writer) = writer.as_mut() else { return Ok(()) };
-        let written = writer.written();
-        let chunk = {
-            let mut core = self.core();
-            if core.ended().is_some() {
-                return Ok(());
-            }
-            let Some(log) = core.log.as_mut().filter(|log| log.is_empty()) else { return Ok(()) };
-            if !log.mark(written.durable) {
-                return Ok(());
-            }
-            log.take()
-        };
-        match writer.write(chunk, false) {
-            Ok((_, spent)) => {
-                if let Some(log) = self.core().log.as_mut() {
-                    log.recycle(spent);
-                }
-                Ok(())
-            }
-            Err(error) => {
-                let error = Error::failed(error);
-                self.fail(&error);
-                Err(error)
-            }
-        }
-    }
-
-    fn close(&self) -> Result<(), Error> {
-        // IMPORTANT: when the directory is let go, nothing of this engine may touch it any more, nor the stores: a
-        // snapshot in the making is waited for here, a segment in the making below.
-        let _no_snapshot = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut writer = self.writer();
-        let (log, ended) = {
-            let mut core = self.core();
-            let ended = core.ended().cloned();
-            let log = core.log.take();
-            core.end(Error::Closed);
-            let then = core.after();
-            drop(core);
-            then.run();
-            (log, ended)
-        };
-        let result = match (ended, writer.take(), log) {
-            (None, Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
-            (ended, ..) => Err(ended.unwrap_or(Error::Closed)),
-        };
-        drop(writer);
-        if let Ok(written) = &result {
-            self.progress.publish(written.last, written.durable);
-        }
-        self.progress.end(Error::Closed);
-        self.bell.close();
-        self.spares.close();
-        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
-        result.map(drop)
     }
 }

@@ -66,11 +66,7 @@ impl Shared {
             Some(writer) => writer.cut(below),
             None => return Ok(()),
         };
-        self.spares.retire(&segments).map_err(|error| {
-            let error = crate::error::Error::failed(error);
-            self.fail(&error);
-            error
-        })
+        self.or_fail(self.spares.retire(&segments))
     }
 }
 

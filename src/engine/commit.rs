@@ -1,0 +1,192 @@
+//! The way from the log's buffer to the disk: committing, syncing, marking, closing, and what a failure ends.
+//!
+//! Lock order: the snapshotter before the writer before the core. Who waits is told when the writer is let go: whoever
+//! is woken may want to commit at once.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+
+use super::Shared;
+use super::options::SyncMode;
+use crate::error::Error;
+use crate::id::Seq;
+use crate::wal::{LogError, Room, Writer, Written};
+
+/// How far a commit came, to be published when the writer is let go.
+#[must_use]
+pub(super) struct Committed {
+    visible: Seq,
+    durable: Seq,
+}
+
+impl Committed {
+    fn new(mode: SyncMode, written: Written) -> Self {
+        let visible = if mode == SyncMode::Always { written.durable } else { written.last };
+        Self { visible, durable: written.durable }
+    }
+}
+
+impl Shared {
+    /// Writes everything pending, and syncs it in mode `always` or if asked to. Answers up to where replies may leave.
+    pub(super) fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
+        let committed = self.commit_with(self.writer().as_mut(), force_sync);
+        self.publish(committed)?;
+        Ok(self.progress.visible())
+    }
+
+    /// As [`Shared::commit`], by whoever has the writer. To be given to [`Shared::publish`] when the writer is let go.
+    pub(super) fn commit_with(
+        &self,
+        writer: Option<&mut Writer>,
+        force_sync: bool,
+    ) -> Result<Committed, Error> {
+        let Some(writer) = writer else { return Err(Error::Closed) };
+        let (chunk, mode) = {
+            let mut core = self.core();
+            if let Some(error) = core.ended() {
+                return Err(error.clone());
+            }
+            let mode = core.settings.sync_mode;
+            let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
+            (log.take(), mode)
+        };
+        let sync = mode == SyncMode::Always || force_sync;
+        let bytes = chunk.len();
+        if chunk.is_empty() && !(sync && writer.written().durable < writer.written().last) {
+            return Ok(Committed::new(mode, writer.written()));
+        }
+        let (written, spent) = writer.write(chunk, sync).map_err(Error::failed)?;
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if let Some(log) = self.core().log.as_mut() {
+            log.recycle(spent);
+        }
+        self.bell.committed();
+        Ok(Committed::new(mode, written))
+    }
+
+    /// Tells who waits how far a commit came, or that there will be none.
+    pub(super) fn publish(&self, committed: Result<Committed, Error>) -> Result<(), Error> {
+        match committed {
+            Ok(Committed { visible, durable }) => self.progress.publish(visible, durable),
+            Err(error @ Error::Failed(_)) => {
+                self.fail(&error);
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Syncs without holding the writer, so that commits go on meanwhile (mode `everysec`).
+    pub(super) fn sync_aside(&self) -> Result<(), Error> {
+        let job = {
+            let writer = self.writer();
+            let Some(writer) = writer.as_ref() else { return Ok(()) };
+            if writer.written().durable == writer.written().last {
+                return Ok(());
+            }
+            writer.sync_job()
+        };
+        let durable = self.or_fail(job.run())?;
+        if let Some(writer) = self.writer().as_mut() {
+            writer.synced(durable);
+        }
+        self.progress.publish(Seq::ZERO, durable);
+        Ok(())
+    }
+
+    /// Carries the durable mark forward with an empty frame, if nothing else did.
+    pub(super) fn mark(&self) -> Result<(), Error> {
+        let marked = self.mark_with(self.writer().as_mut());
+        self.or_fail(marked)
+    }
+
+    fn mark_with(&self, writer: Option<&mut Writer>) -> Result<(), LogError> {
+        let Some(writer) = writer else { return Ok(()) };
+        let chunk = {
+            let mut core = self.core();
+            if core.ended().is_some() {
+                return Ok(());
+            }
+            let Some(log) = core.log.as_mut().filter(|log| log.is_empty()) else { return Ok(()) };
+            if !log.mark(writer.written().durable) {
+                return Ok(());
+            }
+            log.take()
+        };
+        let (_, spent) = writer.write(chunk, false)?;
+        if let Some(log) = self.core().log.as_mut() {
+            log.recycle(spent);
+        }
+        Ok(())
+    }
+
+    /// Makes the segment that the next batch may need, if it is not ready. Outside the core lock.
+    pub(super) fn wait_for_room(&self) {
+        let not_yet = {
+            let core = self.core();
+            core.log.as_ref().is_some_and(|log| log.room(0) == Room::NotYet)
+        };
+        if not_yet {
+            // An error ends the engine, and whoever asks next is told.
+            let _ = self.make_spares();
+        }
+    }
+
+    /// Makes the segments that are wanted ahead. One that can't be made is the end of the log (I8), until room is
+    /// asked for before.
+    pub(super) fn make_spares(&self) -> Result<(), Error> {
+        while let Some(ordinal) = self.spares.wanted() {
+            self.or_fail(self.spares.make(ordinal))?;
+        }
+        Ok(())
+    }
+
+    /// A failure of the log ends the engine (I8). Not to be called by whoever has the writer.
+    pub(super) fn or_fail<T>(&self, result: Result<T, LogError>) -> Result<T, Error> {
+        result.map_err(|error| {
+            let error = Error::failed(error);
+            self.fail(&error);
+            error
+        })
+    }
+
+    /// Ends the engine: everyone who waits is told, and nothing more is written.
+    pub(super) fn fail(&self, error: &Error) {
+        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        core.end(error.clone());
+        let then = core.after();
+        drop(core);
+        self.progress.end(error.clone());
+        then.run();
+    }
+
+    pub(super) fn close(&self) -> Result<(), Error> {
+        // IMPORTANT: when the directory is let go, nothing of this engine may touch it any more, nor the stores: a
+        // snapshot in the making is waited for here, a segment in the making below.
+        let _no_snapshot = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writer = self.writer();
+        let (log, ended, then) = {
+            let mut core = self.core();
+            let ended = core.ended().cloned();
+            let log = core.log.take();
+            core.end(Error::Closed);
+            (log, ended, core.after())
+        };
+        let result = match (ended, writer.take(), log) {
+            (None, Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
+            (ended, ..) => Err(ended.unwrap_or(Error::Closed)),
+        };
+        drop(writer);
+        then.run();
+        if let Ok(written) = &result {
+            self.progress.publish(written.last, written.durable);
+        }
+        self.progress.end(Error::Closed);
+        self.bell.close();
+        self.spares.close();
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
+        result.map(drop)
+    }
+}
