@@ -105,16 +105,6 @@ impl From<Chunk> for Spent {
     }
 }
 
-/// How to take the last batch out again.
-#[derive(Clone, Copy, Debug)]
-struct Undo {
-    bytes: usize,
-    pieces: usize,
-    last: Option<Piece>,
-    growing: bool,
-    cursor: Cursor,
-}
-
 /// Where a batch would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Plan {
@@ -139,7 +129,6 @@ pub struct Buffer {
     pieces: Vec<Piece>,
     /// Whether the last piece is a frame, at the cursor, that was not ended yet.
     growing: bool,
-    undo: Option<Undo>,
     /// The durable mark that the log carries already.
     carried: Seq,
     spent: Spent,
@@ -164,7 +153,6 @@ impl Buffer {
             bytes: Vec::new(),
             pieces: Vec::new(),
             growing: false,
-            undo: None,
             carried,
             spent: Spent::default(),
         }
@@ -204,13 +192,6 @@ impl Buffer {
     /// With a batch above `max_batch_bytes`, which the engine refuses before.
     pub fn append(&mut self, batch: &[u8]) -> Seq {
         assert!(batch.len() <= self.batch_bytes_max, "batches are capped before they come here");
-        let undo = Undo {
-            bytes: self.bytes.len(),
-            pieces: self.pieces.len(),
-            last: self.pieces.last().copied(),
-            growing: self.growing,
-            cursor: self.cursor,
-        };
         let plan = self.plan(batch.len());
         if plan != Plan::Grow {
             self.seal();
@@ -228,28 +209,9 @@ impl Buffer {
             *payload_bytes += BATCH_PREFIX_BYTES + batch.len();
             *batches += 1;
         }
-        self.undo = Some(undo);
         let seq = self.next_seq;
         self.next_seq = seq.next();
         seq
-    }
-
-    /// Takes the batch appended last out again, as if it had never been.
-    ///
-    /// # Panics
-    /// If `seq` is not that batch, or is on its way to the disk.
-    pub fn retract(&mut self, seq: Seq) {
-        assert!(seq.next() == self.next_seq, "only the last batch can be taken out");
-        let undo = self.undo.take().expect("a batch is taken out before anything else happens");
-        self.bytes.truncate(undo.bytes);
-        self.pieces.truncate(undo.pieces);
-        if let (Some(piece), Some(last)) = (self.pieces.last_mut(), undo.last) {
-            *piece = last;
-        }
-        self.growing = undo.growing;
-        self.cursor = undo.cursor;
-        self.next_seq = seq;
-        self.spares.reached(self.cursor.ordinal);
     }
 
     /// Adds an empty frame that carries the mark "durable up to there"; says whether that was needed. Without
@@ -317,7 +279,6 @@ impl Buffer {
 
     /// Ends the growing frame.
     fn seal(&mut self) {
-        self.undo = None;
         let Some(payload) = self.growing_payload() else { return };
         let end = self.cursor.offset + frame_bytes(payload as u64, self.alignment);
         let start = self.pieces.last().map_or(0, |piece| piece.at);
@@ -375,11 +336,6 @@ mod tests {
         open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).expect("nothing is wrong")
     }
 
-    /// What a chunk would be written as, headers left out.
-    fn layout(chunk: &Chunk) -> String {
-        format!("{:?} {:?} {}", chunk.pieces, chunk.bytes, chunk.next_seq)
-    }
-
     #[test]
     fn room_is_exact() {
         for seed in 0..50 {
@@ -411,41 +367,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_batch_taken_out_leaves_no_trace() {
-        for seed in 0..200 {
-            let disk = SimDisk::new(seed);
-            let (mut rng, mut once) = (SimRng::new(seed), opened(&disk.fork()));
-            let mut twice = opened(&disk);
-            for _ in 0..20 {
-                let mut length = || usize::try_from(rng.below(1500)).unwrap();
-                let (kept, dropped) = (length(), length());
-                if rng.one_in(2) {
-                    let seq = twice.buffer.append(&vec![9; dropped]);
-                    twice.buffer.retract(seq);
-                }
-                if rng.one_in(5) {
-                    let durable = Seq::new(once.buffer.next_seq().get() - 1);
-                    assert_eq!(once.buffer.mark(durable), twice.buffer.mark(durable));
-                }
-                assert_eq!(once.buffer.append(&vec![1; kept]), twice.buffer.append(&vec![1; kept]));
-                if rng.one_in(4) {
-                    assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
-                }
-            }
-            assert_eq!(layout(&once.buffer.take()), layout(&twice.buffer.take()));
-        }
-    }
-
-    #[test]
-    #[should_panic(expected = "only the last batch")]
-    fn only_the_last_batch_can_be_taken_out() {
-        let Opened { mut buffer, .. } = opened(&SimDisk::new(0));
-        let first = buffer.append(b"one");
-        buffer.append(b"two");
-        buffer.retract(first);
     }
 
     #[test]
