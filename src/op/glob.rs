@@ -107,10 +107,17 @@ mod tests {
             ("[\\]]", "]", true),
             ("[abc", "b", true),
             ("a\\", "a\\", true),
+            ("a*c", "abb", false),
+            ("*a*b*", "xxaxxbxx", true),
+            ("[", "[", false),
             ("*a*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaac", false),
         ];
         for (pattern, text, matches) in cases {
             assert_eq!(glob_match(pattern.as_bytes(), text.as_bytes()), *matches, "{pattern} on {text}");
         }
+        assert!(
+            !glob_match("*a".repeat(200).as_bytes(), "a".repeat(199).as_bytes()),
+            "many stars do not explode"
+        );
     }
 }
