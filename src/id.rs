@@ -58,6 +58,32 @@ impl fmt::Display for EntryId {
     }
 }
 
+/// The random number that a store's log and its snapshots are bound to. It is never shown to clients, so that no client
+/// can write a payload that looks like a frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StoreId([u8; 16]);
+
+impl StoreId {
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn new(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // IMPORTANT: the bytes must not reach a log file or a client.
+        f.write_str("StoreId(..)")
+    }
+}
+
 /// A database's index, as in `SELECT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DbIndex(u8);
@@ -147,6 +173,17 @@ pub struct PartKey {
     pub changed_at: Seq,
     /// Its page number.
     pub page: PageNo,
+}
+
+impl PartKey {
+    /// A number that stands for this name among all others; those of many parts are added up.
+    #[must_use]
+    pub fn fingerprint(self) -> u128 {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.changed_at.get().to_le_bytes());
+        bytes[8..].copy_from_slice(&self.page.get().to_le_bytes());
+        xxhash_rust::xxh3::xxh3_128(&bytes)
+    }
 }
 
 #[cfg(test)]

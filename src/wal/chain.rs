@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::error::{Damage, OpenError, while_opening};
-use super::place::{Ordinal, StoreId};
+use super::place::Ordinal;
 use super::segment::{
     ALIGNMENT_MAX, FORMAT, Head, OldEnd, SEGMENT_HEADER_BYTES, SegmentHeader, ordinal_of, segment_name,
 };
 use super::store_file::StoreFile;
 use super::verdict;
 use crate::id::Seq;
+use crate::id::StoreId;
 use crate::io::{Dir, File};
 
 const _: () = assert!(SEGMENT_HEADER_BYTES <= ALIGNMENT_MAX as usize);

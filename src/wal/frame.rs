@@ -194,8 +194,9 @@ impl<'a> Iterator for Batches<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::place::{Epoch, Ordinal, StoreId};
+    use super::super::place::{Epoch, Ordinal};
     use super::*;
+    use crate::id::StoreId;
 
     fn place() -> Place {
         Place::new(StoreId::new(*b"0123456789abcdef"), Epoch::new(3), Ordinal::new(7))

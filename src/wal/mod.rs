@@ -41,7 +41,7 @@ use std::sync::Arc;
 pub use buffer::{Buffer, Chunk, Room, Spent};
 pub use error::{Damage, LogError, OpenError};
 pub use open::{Cut, Report, open};
-pub use place::{Epoch, Ordinal, StoreId};
+pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;
 pub use spares::Spares;

@@ -11,7 +11,7 @@ use super::bytes::{index, put};
 use super::chain::{Chain, Found, Link, Survey};
 use super::error::{Damage, LogError, OpenError, while_opening};
 use super::frame::{Batches, FRAME_HEADER_BYTES, Frame, FrameHeader, frame_bytes};
-use super::place::{Epoch, Ordinal, Place, StoreId};
+use super::place::{Epoch, Ordinal, Place};
 use super::scan::{Beyond, Scan, Stop, look_on, scan};
 use super::segment::{
     ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
@@ -22,6 +22,7 @@ use super::verdict::{self, Case};
 use super::writer::{Fate, Writer};
 use super::{LogOptions, Opened, Replay};
 use crate::id::Seq;
+use crate::id::StoreId;
 use crate::io::{Dir, File};
 
 /// Where the segments lie in the data directory.

@@ -5,31 +5,7 @@ use std::fmt;
 
 use crc32fast::Hasher;
 
-/// The random number that one store's log is bound to. It is never shown to clients, so that no client can
-/// write a payload that looks like a frame.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct StoreId([u8; 16]);
-
-impl StoreId {
-    /// The id with these bytes.
-    #[must_use]
-    pub const fn new(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    #[must_use]
-    pub const fn bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for StoreId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // IMPORTANT: the bytes must not reach a log file or a client.
-        f.write_str("StoreId(..)")
-    }
-}
+use crate::id::StoreId;
 
 /// The number of an opening of the store. Each opening begins a new one; frames of an earlier one are never
 /// added to.

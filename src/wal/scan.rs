@@ -116,8 +116,9 @@ pub(super) fn look_on(segment: &[u8], place: &Place, from: u64) -> Beyond {
 pub fn fuzz_scan(bytes: &[u8], mend: bool) {
     use super::bytes::{put, u32_at, u64_at};
     use super::frame::{Batches, MAGIC};
-    use super::place::{Epoch, Ordinal, StoreId};
+    use super::place::{Epoch, Ordinal};
     use super::segment::SegmentHeader;
+    use crate::id::StoreId;
 
     let place = Place::new(StoreId::new([7; 16]), Epoch::new(1), Ordinal::new(1));
     let mut segment = bytes.to_vec();
@@ -157,8 +158,9 @@ pub fn fuzz_scan(bytes: &[u8], mend: bool) {
 mod tests {
     use super::super::bytes::{padded, put};
     use super::super::frame::GOES_ON;
-    use super::super::place::{Epoch, Ordinal, StoreId};
+    use super::super::place::{Epoch, Ordinal};
     use super::*;
+    use crate::id::StoreId;
 
     fn place() -> Place {
         Place::new(StoreId::new([9; 16]), Epoch::new(2), Ordinal::new(4))

@@ -5,8 +5,9 @@
 //! that opening.
 
 use super::bytes::{put, u32_at, u64_at};
-use super::place::{Epoch, Ordinal, StoreId};
+use super::place::{Epoch, Ordinal};
 use crate::id::Seq;
+use crate::id::StoreId;
 
 /// The format of `STORE`, segments and frames that this program writes. Format 0 may still change.
 pub(super) const FORMAT: u32 = 0;

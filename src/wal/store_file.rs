@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use super::bytes::{put, u32_at, u64_at};
 use super::error::{Damage, OpenError, while_opening};
-use super::place::{Epoch, Ordinal, StoreId};
+use super::place::{Epoch, Ordinal};
 use super::segment::FORMAT;
 use super::verdict;
+use crate::id::StoreId;
 use crate::io::Dir;
 
 pub(super) const NAME: &str = "STORE";

@@ -12,10 +12,11 @@ use super::buffer::{Buffer, Chunk, Kind, Piece, Spent};
 use super::bytes::put;
 use super::error::LogError;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader, GOES_ON};
-use super::place::{Epoch, Ordinal, Place, StoreId};
+use super::place::{Epoch, Ordinal, Place};
 use super::segment::{SegmentHeader, segment_name};
 use super::spares::{Spares, fill_with_zeros};
 use crate::id::Seq;
+use crate::id::StoreId;
 use crate::io::{Dir, File};
 
 /// How far the log has come.
