@@ -78,6 +78,11 @@ pub enum OpenError {
         /// What the log said without them.
         log: Box<wal::OpenError>,
     },
+    /// A snapshot is not of this data.
+    ForeignSnapshot {
+        /// The store it is in.
+        store: String,
+    },
     /// What was recovered contradicts itself.
     Unsound(String),
     /// A background thread could not be started.
@@ -99,8 +104,18 @@ impl fmt::Display for OpenError {
             ),
             Self::Log(error) => error.fmt(f),
             Self::Snapshots { why, log } => {
-                write!(f, "no snapshot can be loaded ({}), and without one: {log}", why.join("; "))
+                write!(
+                    f,
+                    "no snapshot can be loaded ({}), and without one: {log}. Copy the whole directory before you try \
+                     anything; if a copy of a snapshot store exists, put it back",
+                    why.join("; ")
+                )
             }
+            Self::ForeignSnapshot { store } => write!(
+                f,
+                "the snapshot store {store} belongs to other data than the log; put the files of each back where they \
+                 belong"
+            ),
             Self::Unsound(why) => write!(
                 f,
                 "what was recovered contradicts itself: {why}; this is a bug or damage that passed all checksums: \
@@ -117,7 +132,7 @@ impl std::error::Error for OpenError {
             Self::Directory { source, .. } | Self::Thread(source) => Some(source),
             Self::Log(error) => Some(error),
             Self::Snapshots { log, .. } => Some(&**log),
-            Self::InUse { .. } | Self::Unsound(_) => None,
+            Self::InUse { .. } | Self::ForeignSnapshot { .. } | Self::Unsound(_) => None,
         }
     }
 }

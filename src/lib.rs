@@ -26,7 +26,7 @@ mod state;
 pub use engine::{Engine, Options};
 pub use error::{Error, OpenError};
 pub use fields::Fields;
-pub use id::{ConsumerNo, DbNo, EntryId, PageNo, PartKey, Seq, StreamNo};
+pub use id::{ConsumerNo, DbNo, EntryId, PageNo, PartKey, Seq, StoreId, StreamNo};
 
 /// The examples of the README, so that they are tested.
 #[cfg(doctest)]

@@ -4,16 +4,18 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Options;
 use crate::error::OpenError;
-use crate::id::{PartKey, Seq};
+use crate::id::{PartKey, Seq, StoreId};
 use crate::io::{Clock, Dir, LockError, LockGuard};
 use crate::record::Record;
 use crate::record::codec::{self, Malformed};
-use crate::snapshot::{Root, SnapshotStore, StoreError};
+use crate::snapshot::slot::{Candidate, Slot};
+use crate::snapshot::{Root, SnapshotPlace, SnapshotStore, StoreError};
 use crate::state::tree::Parts;
 use crate::state::{Database, State};
 use crate::wal;
@@ -107,8 +109,7 @@ pub(crate) struct Recovered {
     pub(crate) state: State,
     pub(crate) log: wal::Opened,
     pub(crate) lock: LockGuard,
-    /// The batch of each store's newest root.
-    pub(crate) roots: Vec<Option<Seq>>,
+    pub(crate) slots: Vec<Slot>,
     pub(crate) report: RecoveryReport,
 }
 
@@ -118,8 +119,9 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let began = clock.monotonic();
     let dir = options.data_dir()?;
     let lock = lock(&dir)?;
-    let snapshots = load_snapshot(&options.stores);
-    let Snapshots { state, loaded, roots, proven, warnings } = snapshots;
+    let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
+    let snapshots = load_snapshot(&options.snapshot_places(&dir)?, owner)?;
+    let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
     let log = match wal::open(&dir, &options.log, base, proven, &mut replay) {
@@ -151,7 +153,7 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         took: clock.monotonic().saturating_sub(began),
         warnings,
     };
-    Ok(Recovered { state, log, lock, roots, report })
+    Ok(Recovered { state, log, lock, slots, report })
 }
 
 fn lock(dir: &Arc<dyn Dir>) -> Result<LockGuard, OpenError> {
@@ -162,70 +164,126 @@ fn lock(dir: &Arc<dyn Dir>) -> Result<LockGuard, OpenError> {
     })
 }
 
-/// What the snapshot stores gave.
+/// What the places for snapshots gave.
 struct Snapshots {
     /// The newest state that checks out, or an empty one.
     state: State,
     loaded: Option<(String, Seq)>,
-    /// The batch of each store's newest root, those left out whose state can't be loaded.
-    roots: Vec<Option<Seq>>,
+    slots: Vec<Slot>,
     /// A root is also proof that the log reached it, whatever became of its state.
     proven: Seq,
     warnings: Vec<String>,
 }
 
-/// Loads the newest snapshot that checks out, of any store.
-fn load_snapshot(stores: &[Arc<dyn SnapshotStore>]) -> Snapshots {
-    let mut warnings = Vec::new();
-    let mut candidates: Vec<(usize, Root)> = Vec::new();
-    for (at, store) in stores.iter().enumerate() {
-        match store.roots() {
-            Ok(roots) => candidates.extend(roots.into_iter().map(|root| (at, root))),
-            Err(error) => warnings.push(error.to_string()),
-        }
+/// Loads the newest snapshot that checks out, of any place. `owner` is whose data the directory holds, if anyone's.
+fn load_snapshot(places: &[Arc<dyn SnapshotPlace>], owner: Option<StoreId>) -> Result<Snapshots, OpenError> {
+    let (mut candidates, mut warnings) = (Vec::new(), Vec::new());
+    let mut slots: Vec<Slot> = places
+        .iter()
+        .enumerate()
+        .map(|(at, place)| Slot::survey(place, at, &mut candidates, &mut warnings))
+        .collect();
+    if let Some(foreign) = candidates.iter().find(|found| owner.is_some_and(|id| found.store.owner() != id)) {
+        return Err(OpenError::ForeignSnapshot { store: foreign.store.name() });
     }
-    candidates.sort_by_key(|(_, root)| std::cmp::Reverse(root.seq));
-    let proven = candidates.first().map_or(Seq::ZERO, |(_, root)| root.seq);
-    let mut snapshots =
-        Snapshots { state: State::default(), loaded: None, roots: Vec::new(), proven, warnings };
-    while let Some((at, root)) = candidates.first() {
-        match load_root(&*stores[*at], root) {
-            Ok(state) => {
-                snapshots.state = state;
-                snapshots.loaded = Some((stores[*at].name(), root.seq));
+    candidates.sort_by_key(|found| std::cmp::Reverse(found.root.seq));
+    let proven = candidates.first().map_or(Seq::ZERO, |found| found.root.seq);
+    if let Some(newest) = candidates.first() {
+        miss(&newest.root, &mut slots, &mut warnings);
+    }
+    let (mut state, mut loaded) = (State::default(), None);
+    for Candidate { slot, store, root } in &candidates {
+        match load_root(&**store, root) {
+            Ok(found) => {
+                state = found;
+                slots[*slot].verified = slots[*slot].seq() == Some(root.seq);
+                loaded = Some((store.name(), root.seq));
                 break;
             }
             Err(error) => {
-                snapshots.warnings.push(error.to_string());
-                candidates.remove(0);
+                warnings.push(error.to_string());
+                // A root is written when all it names is on disk: this is damage, and nothing to build on.
+                slots[*slot].give_up(&error.why);
             }
         }
     }
-    snapshots.roots = (0..stores.len())
-        .map(|at| candidates.iter().find(|(store, _)| *store == at).map(|(_, root)| root.seq))
-        .collect();
-    snapshots
+    Ok(Snapshots { state, loaded, slots, proven, warnings })
+}
+
+/// Compares what a place has with what another one saw there when it was last written.
+fn miss(newest: &Root, slots: &mut [Slot], warnings: &mut Vec<String>) {
+    for (name, seq) in &newest.others {
+        let Some(slot) = slots.iter_mut().find(|slot| slot.place.name() == *name) else { continue };
+        if slot.trouble.is_none() && (slot.store.is_none() || slot.seq().unwrap_or(Seq::ZERO) < *seq) {
+            let has = slot.seq().map_or("none".into(), |seq| format!("one of batch {seq}"));
+            let why =
+                format!("it had a snapshot of batch {seq} and now has {has}: it was removed or replaced");
+            warnings.push(format!("snapshot store {name}: {why}"));
+            slot.give_up(&why);
+        }
+    }
 }
 
 /// Loads and checks the state that a root names.
-pub(crate) fn load_root(store: &dyn SnapshotStore, root: &Root) -> Result<State, StoreError> {
-    struct FromStore<'a>(&'a dyn SnapshotStore);
-    impl Parts for FromStore<'_> {
+fn load_root(store: &dyn SnapshotStore, root: &Root) -> Result<State, StoreError> {
+    let fail = |why: String| StoreError {
+        store: store.name(),
+        kind: io::ErrorKind::InvalidData,
+        why: format!("snapshot of batch {}: {why}", root.seq),
+    };
+    let mut parts = StoredParts::new(store);
+    let state = State::load(&root.head, &mut parts).map_err(|error| fail(error.to_string()))?;
+    if state.applied() != root.seq || (parts.count, parts.fingerprint) != (root.part_count, root.fingerprint)
+    {
+        return Err(fail("the state that was loaded is not the one that was saved".into()));
+    }
+    Ok(state)
+}
+
+/// Reads and checks everything that a root names, and keeps nothing. `stopped`: no more is wanted.
+pub(crate) fn verify_root(
+    store: &dyn SnapshotStore,
+    root: &Root,
+    stopped: &dyn Fn() -> bool,
+) -> Result<(), StoreError> {
+    struct UntilStopped<'a>(StoredParts<'a>, &'a dyn Fn() -> bool);
+    impl Parts for UntilStopped<'_> {
         fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
-            self.0.read(key).map_err(|error| error.why)
+            if (self.1)() { Err("stopped".into()) } else { self.0.read(key) }
         }
     }
     let fail = |why: String| StoreError {
         store: store.name(),
+        kind: io::ErrorKind::InvalidData,
         why: format!("snapshot of batch {}: {why}", root.seq),
     };
-    let state = State::load(&root.head, &mut FromStore(store)).map_err(|error| {
-        fail(format!("page {} of batch {}: {}", error.key.page, error.key.changed_at, error.why))
-    })?;
-    if state.applied() != root.seq || state.digest() != root.digest {
-        return Err(fail("the state that was loaded is not the one that was saved".into()));
+    let mut parts = UntilStopped(StoredParts::new(store), stopped);
+    State::read_through(&root.head, &mut parts).map_err(|error| fail(error.to_string()))?;
+    if (parts.0.count, parts.0.fingerprint) != (root.part_count, root.fingerprint) {
+        return Err(fail("it does not have the parts that were saved".into()));
     }
-    Ok(state)
+    Ok(())
+}
+
+/// The parts in a store, counted as they are read.
+pub(crate) struct StoredParts<'a> {
+    store: &'a dyn SnapshotStore,
+    count: u64,
+    fingerprint: u128,
+}
+
+impl<'a> StoredParts<'a> {
+    pub(crate) fn new(store: &'a dyn SnapshotStore) -> Self {
+        Self { store, count: 0, fingerprint: 0 }
+    }
+}
+
+impl Parts for StoredParts<'_> {
+    fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
+        self.count += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(key.fingerprint());
+        self.store.read(key).map_err(|error| error.why)
+    }
 }
 
 /// Replays batches into a state.

@@ -57,7 +57,8 @@ impl Shared {
         }
         let (written, spent) = writer.write(chunk, sync).map_err(Error::failed)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
-        self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        let before = self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.snapshots.note_written(before + bytes as u64);
         if let Some(log) = self.core().log.as_mut() {
             log.recycle(spent);
         }
@@ -165,6 +166,7 @@ impl Shared {
     pub(super) fn close(&self) -> Result<(), Error> {
         // IMPORTANT: when the directory is let go, nothing of this engine may touch it any more, nor the stores: a
         // snapshot in the making is waited for here, a segment in the making below.
+        self.snapshots.close();
         let _no_snapshot = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();
         let (log, ended, then) = {

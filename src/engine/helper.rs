@@ -1,4 +1,5 @@
-//! The helper thread: segments ahead, the durable mark, `everysec`, and commits for those who wait asynchronously.
+//! The helper threads: segments ahead, snapshots, the durable mark, `everysec`, and commits for those who wait
+//! asynchronously.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -68,10 +69,12 @@ pub(super) struct Helper {
 
 impl Helper {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let (log, segments) = (Arc::downgrade(shared), Arc::downgrade(shared));
+        let (log, segments, snapshots) =
+            (Arc::downgrade(shared), Arc::downgrade(shared), Arc::downgrade(shared));
         let threads = vec![
             Builder::new().name("claimlog-log".into()).spawn(move || keep_log(&log))?,
             Builder::new().name("claimlog-segments".into()).spawn(move || keep_segments(&segments))?,
+            Builder::new().name("claimlog-snapshots".into()).spawn(move || keep_snapshots(&snapshots))?,
         ];
         Ok(Self { shared: Arc::clone(shared), threads })
     }
@@ -80,6 +83,7 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.shared.bell.close();
+        self.shared.snapshots.close();
         for thread in self.threads.drain(..) {
             // The last handle may be dropped by a helper thread itself, which can't wait for itself.
             if thread.thread().id() != std::thread::current().id() {
@@ -150,5 +154,18 @@ fn keep_segments(engine: &Weak<Shared>) {
         }
         drop(shared);
         std::thread::sleep(EVERY);
+    }
+}
+
+/// Takes snapshots when they are due.
+fn keep_snapshots(engine: &Weak<Shared>) {
+    /// How often it looks on its own, for what nobody rings for.
+    const EVERY: Duration = Duration::from_secs(1);
+    while let Some(shared) = engine.upgrade() {
+        if shared.snapshots.is_closing() {
+            return;
+        }
+        shared.snapshot_if_due();
+        shared.snapshots.wait(shared.clock.monotonic(), EVERY);
     }
 }

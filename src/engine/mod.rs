@@ -8,9 +8,11 @@
 
 mod commit;
 mod core;
+mod events;
 mod helper;
 mod options;
 mod progress;
+mod snapshots;
 mod snapshotter;
 mod touched;
 mod transaction;
@@ -22,14 +24,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
 
+pub use events::Event;
 pub use options::{Options, Settings, SyncMode};
+pub use snapshots::{SnapshotError, SnapshotReport, SnapshotStats, StoreStats};
 pub use transaction::Transaction;
 pub use waiters::{BlockingRead, Waiting};
 pub use watch::Watch;
 
 use self::core::{Core, Halt, Limits};
+use self::events::Listener;
 use self::helper::Helper;
 use self::progress::Progress;
+use self::snapshots::Snapshots;
 use self::snapshotter::Snapshotter;
 use crate::error::{Error, OpenError};
 use crate::id::Seq;
@@ -74,8 +80,8 @@ pub struct Stats {
     pub log_bytes_written: u64,
     /// Blocked readers.
     pub waiters: u64,
-    /// Snapshots taken since the start.
-    pub snapshots: u64,
+    /// What is known about snapshots.
+    pub snapshots: SnapshotStats,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine, and any thread may use it.
@@ -119,12 +125,14 @@ pub(crate) struct Shared {
     spares: Arc<Spares>,
     clock: Arc<dyn Clock>,
     snapshotter: Mutex<Snapshotter>,
+    snapshots: Snapshots,
+    snapshot_log_bytes: u64,
+    listener: Listener,
     unsynced_bytes_max: usize,
     /// The helper's bell; nobody listens in a simulation.
     bell: helper::Bell,
     commits: AtomicU64,
     log_bytes_written: AtomicU64,
-    snapshots: AtomicU64,
     /// The directory stays locked until this is taken out.
     lock: Mutex<Option<LockGuard>>,
 }
@@ -135,24 +143,27 @@ impl Engine {
     /// # Errors
     /// [`OpenError`]; its text says what happened, where, and what to do next.
     pub fn open(options: Options) -> Result<(Self, RecoveryReport), OpenError> {
-        let Recovered { state, log, lock, roots, report } = recovery::recover(&options)?;
+        let Recovered { state, log, lock, slots, report } = recovery::recover(&options)?;
         let applied = state.applied();
         let batch_bytes = usize::try_from(options.log.max_batch_bytes).unwrap_or(usize::MAX);
         let limits = Limits { batch_bytes, reply_bytes: options.max_reply_bytes };
         let shared = Arc::new(Shared {
             core: Mutex::new(Core::new(state, log.buffer, options.settings, limits)),
-            writer: Mutex::new(Some(log.writer)),
             progress: Progress::new(applied),
             spares: log.spares,
             clock: options.clock,
-            snapshotter: Mutex::new(Snapshotter::new(options.stores, roots)),
+            snapshotter: Mutex::new(Snapshotter::new(slots, options.snapshot_copies, log.writer.store())),
+            snapshots: Snapshots::new(report.replayed_bytes, options.snapshot_log_bytes),
+            snapshot_log_bytes: options.snapshot_log_bytes,
+            listener: options.listener,
             unsynced_bytes_max: options.unsynced_bytes_max,
             bell: helper::Bell::default(),
             commits: AtomicU64::new(0),
             log_bytes_written: AtomicU64::new(0),
-            snapshots: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
+            writer: Mutex::new(Some(log.writer)),
         });
+        shared.look_at_stores();
         let helper =
             if options.threads { Some(Helper::start(&shared).map_err(OpenError::Thread)?) } else { None };
         Ok((Self { shared, _helper: helper.map(Arc::new) }, report))
@@ -331,15 +342,16 @@ impl Engine {
     /// Numbers about the engine.
     #[must_use]
     pub fn stats(&self) -> Stats {
+        let log_bytes_written = self.shared.log_bytes_written.load(Ordering::Relaxed);
         let core = self.shared.core();
         Stats {
             keys: core.state.databases().map(Database::key_count).collect(),
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),
-            log_bytes_written: self.shared.log_bytes_written.load(Ordering::Relaxed),
+            log_bytes_written,
             waiters: core.waiters.len() as u64,
-            snapshots: self.shared.snapshots.load(Ordering::Relaxed),
+            snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
         }
     }
 
@@ -360,23 +372,29 @@ impl Engine {
         state.check()
     }
 
-    /// Takes a snapshot into the next store in turn, so that the log can be cut. Blocks; requests go on meanwhile.
-    /// Answers the last batch in it, or `None` if there is no store.
+    /// Takes a snapshot in the next place in turn, so that the log can be cut. Blocks; requests go on meanwhile.
+    /// `None` if there is no place for snapshots, or nothing has changed since the last one of each.
     ///
     /// # Errors
-    /// [`Error::Failed`] if the log failed. A store that fails is a warning (see `RecoveryReport`) and no error of
-    /// the engine: the log keeps everything.
-    pub fn snapshot(&self) -> Result<Option<Seq>, SnapshotError> {
+    /// [`SnapshotError`]. A store that fails is no error of the engine: the log keeps everything.
+    pub fn snapshot(&self) -> Result<Option<SnapshotReport>, SnapshotError> {
         self.shared.snapshot()
     }
 
-    /// What the helper thread does, once: makes a segment ahead if one is wanted, and carries the durable mark
-    /// forward. For engines without threads (see [`Options::simulated`]).
+    /// Has a snapshot taken in the background as soon as possible. `false` if one is being taken or was asked for
+    /// already. An engine without threads takes it in its next [`Engine::tick`].
+    pub fn snapshot_soon(&self) -> bool {
+        self.shared.snapshots.ask()
+    }
+
+    /// What the helper threads do, once: makes a segment ahead if one is wanted, takes a snapshot if one is due, and
+    /// carries the durable mark forward. For engines without threads (see [`Options::simulated`]).
     ///
     /// # Errors
     /// [`Error::Failed`] if the log failed.
     pub fn tick(&self) -> Result<(), Error> {
         self.shared.make_spares()?;
+        self.shared.snapshot_if_due();
         self.shared.mark()
     }
 
@@ -388,26 +406,6 @@ impl Engine {
         self.shared.close()
     }
 }
-
-/// Why a snapshot was not taken.
-#[derive(Clone, Debug)]
-pub enum SnapshotError {
-    /// The engine has failed or was closed.
-    Engine(Error),
-    /// The store failed; the log keeps everything.
-    Store(crate::snapshot::StoreError),
-}
-
-impl std::fmt::Display for SnapshotError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Engine(error) => error.fmt(f),
-            Self::Store(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for SnapshotError {}
 
 /// Ends the engine when a panic has left the core half changed, and tells everyone who waits. To be made before the
 /// core is locked, so that it is dropped after the lock.
@@ -438,6 +436,10 @@ impl Shared {
             self.fail(&Error::failed("a panic while the log was being written, which is a bug"));
             poisoned.into_inner()
         })
+    }
+
+    fn tell(&self, event: &Event) {
+        (self.listener.0)(event);
     }
 
     fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::Engine;
+use super::events::{Event, Listener};
 use crate::error::OpenError;
 use crate::io::real::{RealClock, RealDir};
 use crate::io::{Clock, Dir};
 use crate::recovery::RecoveryReport;
-use crate::snapshot::SnapshotStore;
+use crate::snapshot::SnapshotPlace;
 use crate::state::entries::NodeLimits;
 use crate::wal::LogOptions;
 
@@ -63,7 +64,10 @@ pub struct Options {
     pub(crate) path: PathBuf,
     pub(crate) disk: Option<Arc<dyn Dir>>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) stores: Vec<Arc<dyn SnapshotStore>>,
+    pub(crate) places: Option<Vec<Arc<dyn SnapshotPlace>>>,
+    pub(crate) snapshot_copies: usize,
+    pub(crate) snapshot_log_bytes: u64,
+    pub(crate) listener: Listener,
     pub(crate) threads: bool,
     pub(crate) settings: Settings,
     pub(crate) log: LogOptions,
@@ -89,7 +93,10 @@ impl Options {
             path: dir.into(),
             disk: None,
             clock: Arc::new(RealClock::new()),
-            stores: Vec::new(),
+            places: None,
+            snapshot_copies: 2,
+            snapshot_log_bytes: 64 * 1024 * 1024,
+            listener: Listener(Arc::new(|_| ())),
             threads: true,
             settings: Settings::default(),
             log: LogOptions::default(),
@@ -104,7 +111,7 @@ impl Options {
     #[must_use]
     pub fn simulated(disk: Arc<dyn Dir>, clock: Arc<dyn Clock>) -> Self {
         let path = disk.path();
-        Self { disk: Some(disk), clock, threads: false, ..Self::new(path) }
+        Self { disk: Some(disk), clock, threads: false, places: Some(Vec::new()), ..Self::new(path) }
     }
 
     /// When the log is synced; [`SyncMode::Always`] unless said otherwise.
@@ -158,10 +165,33 @@ impl Options {
         self
     }
 
-    /// Adds a place for snapshots. With two or more they are written in turn.
+    /// Adds a place for snapshots of your own. Without any there are two in the data directory; none in a simulation.
     #[must_use]
-    pub fn snapshot_store(mut self, store: Arc<dyn SnapshotStore>) -> Self {
-        self.stores.push(store);
+    pub fn snapshot_place(mut self, place: Arc<dyn SnapshotPlace>) -> Self {
+        self.places.get_or_insert_default().push(place);
+        self
+    }
+
+    /// How many snapshots are kept, each in a place of its own: 2 unless said otherwise, so that one may be damaged.
+    /// With 1 they take half the disk, and damage to it is damage to the data. Others count as the nearer of these.
+    #[must_use]
+    pub fn snapshot_copies(mut self, copies: usize) -> Self {
+        self.snapshot_copies = copies.clamp(1, 2);
+        self
+    }
+
+    /// A snapshot is taken when the log has grown by so much, or by a tenth of what a snapshot has if that is more:
+    /// 64 MiB unless said otherwise. Smaller means less to replay at the next start and more to write.
+    #[must_use]
+    pub fn snapshot_log_bytes(mut self, bytes: u64) -> Self {
+        self.snapshot_log_bytes = bytes.max(1);
+        self
+    }
+
+    /// Is told what happens in the background. Called by whoever it happens to: it must not wait for the engine.
+    #[must_use]
+    pub fn on_event(mut self, tell: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listener = Listener(Arc::new(tell));
         self
     }
 
@@ -178,6 +208,13 @@ impl Options {
     /// [`OpenError`]; its text says what happened, where, and what to do next.
     pub fn open(self) -> Result<(Engine, RecoveryReport), OpenError> {
         Engine::open(self)
+    }
+
+    pub(crate) fn snapshot_places(
+        &self,
+        _dir: &Arc<dyn Dir>,
+    ) -> Result<Vec<Arc<dyn SnapshotPlace>>, OpenError> {
+        Ok(self.places.clone().unwrap_or_default())
     }
 
     pub(crate) fn data_dir(&self) -> Result<Arc<dyn Dir>, OpenError> {

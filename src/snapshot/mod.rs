@@ -1,22 +1,72 @@
 //! Where snapshots are kept: numbered parts, and a root that names the state they make up.
 //!
+//! There are places ([`SnapshotPlace`], as a rule two) that are written in turn. In each there is one store
+//! ([`SnapshotStore`]), and for a while a second one: a store that fails is given up as a whole and built anew beside
+//! what is left of it, as the place's next generation.
+//!
 //! A store promises little: what was put is durable after [`SnapshotStore::flush`] returned, and before that each part
 //! may be there, gone or damaged after a crash. It knows neither records nor states. The protocol that makes a
 //! snapshot safe on that is the engine's (`engine/snapshotter.rs`), the same for every store.
 
 #[cfg(feature = "sim")]
 pub mod memory_store;
+pub(crate) mod slot;
 
 use std::fmt;
+use std::io;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{PartKey, Seq};
+use crate::id::{PartKey, Seq, StoreId};
 
-/// A place for snapshots.
-pub trait SnapshotStore: Send + Sync + fmt::Debug {
+/// The number of a store within its place. A newer one replaces all older ones.
+pub type Generation = u32;
+
+/// A place in which snapshots are kept.
+pub trait SnapshotPlace: Send + Sync + fmt::Debug {
     /// Its name in messages.
     fn name(&self) -> String;
+
+    /// The stores that are in it, oldest first. What a creation left half-made is removed.
+    ///
+    /// # Errors
+    /// If the place can't be read.
+    fn generations(&self) -> Result<Vec<Generation>, StoreError>;
+
+    /// Creates an empty store, durably, for the data of `owner`. There must be none of that generation.
+    ///
+    /// # Errors
+    /// If that failed. Nothing of that generation is there then, at the latest after the next
+    /// [`SnapshotPlace::generations`].
+    fn create(&self, generation: Generation, owner: StoreId) -> Result<Arc<dyn SnapshotStore>, StoreError>;
+
+    /// Opens a store. What can be read of it then is durable.
+    ///
+    /// # Errors
+    /// If that failed.
+    fn open(&self, generation: Generation) -> Result<Arc<dyn SnapshotStore>, StoreError>;
+
+    /// Removes a store and gives its space back, even if somebody has it open: it counts no more.
+    ///
+    /// # Errors
+    /// If that failed. It may be tried again.
+    fn remove(&self, generation: Generation) -> Result<(), StoreError>;
+
+    /// How many more bytes the disk under it takes, if that is known.
+    ///
+    /// # Errors
+    /// If the disk can't be asked.
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
+}
+
+/// A store of snapshots. After an error nothing is known about it any more: it is given up, not asked again.
+pub trait SnapshotStore: Send + Sync + fmt::Debug {
+    /// Its name in messages: place and generation.
+    fn name(&self) -> String;
+
+    /// Whose data is in it.
+    fn owner(&self) -> StoreId;
 
     /// The roots it holds, newest first. One that does not check out is left out: it was never finished.
     ///
@@ -30,11 +80,11 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// If it is missing, does not check out, or can't be read.
     fn read(&self, key: PartKey) -> Result<Vec<u8>, StoreError>;
 
-    /// The names of all parts, in order.
+    /// The names of the parts that changed after a batch, in order, whether they check out or not.
     ///
     /// # Errors
     /// If the store can't be read.
-    fn keys(&self) -> Result<Vec<PartKey>, StoreError>;
+    fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError>;
 
     /// Adds a part.
     ///
@@ -42,7 +92,7 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// If the store can't be written.
     fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes a part, if it is there.
+    /// Removes a part, if it is there; all of it, even if it does not check out.
     ///
     /// # Errors
     /// If the store can't be written.
@@ -65,6 +115,16 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// If that failed; nothing is known then about what was put since the last success.
     fn flush(&self) -> Result<(), StoreError>;
+
+    /// Gives the store up with what was put and not flushed: nothing of that is to become durable any more. Every later
+    /// call fails or does nothing.
+    fn abandon(&self);
+
+    /// From now on everything is read from the disk again, not from memory. To be called when everything is flushed.
+    ///
+    /// # Errors
+    /// If the store can't be opened again.
+    fn reopen(&self) -> Result<(), StoreError>;
 }
 
 /// The root of a snapshot: the only truth about it.
@@ -74,8 +134,14 @@ pub struct Root {
     pub seq: Seq,
     /// How many parts it consists of.
     pub part_count: u64,
-    /// The digest of the state.
-    pub digest: u128,
+    /// The sum of [`PartKey::fingerprint`] over these parts: a store with other parts is not the one that was saved.
+    pub fingerprint: u128,
+    /// About how many bytes these parts have: those of parts that went are estimated.
+    pub bytes: u64,
+    /// The parts that only the root before this one named. They are removed in the store's next turn.
+    pub dropped: Vec<PartKey>,
+    /// The other places, and the newest root that each had: whoever finds less there knows that something is missing.
+    pub others: Vec<(String, Seq)>,
     /// The head of the state, which leads to all parts.
     pub head: Vec<u8>,
 }
@@ -86,11 +152,13 @@ impl fmt::Debug for Root {
     }
 }
 
-/// A store could not do what was asked.
+/// A place or store could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreError {
-    /// The store.
+    /// The place or store.
     pub store: String,
+    /// What kind of failure it was.
+    pub kind: io::ErrorKind,
     /// What it was about, and what went wrong.
     pub why: String,
 }

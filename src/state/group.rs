@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::pending::PendingList;
 use super::rows::{Row, RowCount, Rows};
-use super::tree::{Dump, LoadError, Needs, Parts, Stamp, Tree};
-use crate::id::{ConsumerNo, PartKey};
+use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped, Tree};
+use crate::id::ConsumerNo;
 use crate::record::Cursor;
 
 /// A consumer group.
@@ -108,6 +108,7 @@ impl Row for Group {
     type Key = Bytes;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 32;
+    const NESTS: bool = true;
 
     fn key(&self) -> &Bytes {
         &self.name
@@ -117,14 +118,14 @@ impl Row for Group {
         summary.0 += 1;
     }
 
-    fn dump_nested(&self, dump: &mut Dump<'_>) {
-        self.consumers.dump(dump);
-        self.pending.dump(dump);
+    fn dump_nested(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        self.consumers.dump(dump)?;
+        self.pending.dump(dump)
     }
 
-    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
-        self.consumers.visit_parts(visit);
-        self.pending.visit_parts(visit);
+    fn dropped_nested(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        self.consumers.dropped(comparison)?;
+        self.pending.dropped(comparison)
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

@@ -16,6 +16,7 @@ mod rows;
 pub(crate) mod stream;
 pub(crate) mod tree;
 
+use std::collections::HashSet;
 use std::fmt;
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::rows::{Row, RowCount, Rows};
 use self::stream::Stream;
-use self::tree::{Dump, LoadError, Needs, Parts, Trash, Tree};
+use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash, Tree};
 use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};
 use crate::record::{Record, StreamAt};
 
@@ -202,37 +203,62 @@ impl State {
 
     /// The state as parts: `sink` gets every page that changed after batch `since`, and the answer is the head, which
     /// leads to all pages.
-    pub(crate) fn dump(&self, since: Seq, sink: &mut dyn FnMut(PartKey, Vec<u8>)) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// If the sink wanted no more.
+    pub(crate) fn dump(&self, since: Seq, sink: &mut dyn PartSink) -> Result<Vec<u8>, Stopped> {
         let mut dump = Dump::new(since, sink);
         for database in &self.databases {
-            database.names.dump(&mut dump);
-            database.streams.dump(&mut dump);
+            database.names.dump(&mut dump)?;
+            database.streams.dump(&mut dump)?;
         }
-        bincode::serde::encode_to_vec(self, bincode::config::standard())
-            .expect("the head of the state is always encodable into memory")
+        Ok(bincode::serde::encode_to_vec(self, CONFIG)
+            .expect("the head of the state is always encodable into memory"))
     }
 
-    /// Shows every part that the state consists of.
-    pub(crate) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
-        for database in &self.databases {
-            database.names.visit_parts(visit);
-            database.streams.visit_parts(visit);
+    /// The parts of a saved state that a later one does not have any more. `kept` is what the later one's dump said to
+    /// be kept. Reads little more than what is gone.
+    pub(crate) fn dropped(
+        head: &[u8],
+        parts: &mut dyn Parts,
+        kept: &HashSet<PartKey>,
+    ) -> Result<Vec<PartKey>, LoadError> {
+        let comparison = Comparison { parts, kept, read_all: false, dropped: Vec::new() };
+        Self::compare(head, comparison)
+    }
+
+    /// Reads all parts of a saved state, as loading it would, and keeps none.
+    pub(crate) fn read_through(head: &[u8], parts: &mut dyn Parts) -> Result<(), LoadError> {
+        let comparison = Comparison { parts, kept: &HashSet::new(), read_all: true, dropped: Vec::new() };
+        Self::compare(head, comparison).map(drop)
+    }
+
+    fn compare(head: &[u8], mut comparison: Comparison<'_>) -> Result<Vec<PartKey>, LoadError> {
+        for database in &Self::decode_head(head)?.databases {
+            database.names.dropped(&mut comparison)?;
+            database.streams.dropped(&mut comparison)?;
         }
+        Ok(comparison.dropped)
     }
 
     /// The state that a dump came from. `load(dump(s)) == s`.
     pub(crate) fn load(head: &[u8], parts: &mut dyn Parts) -> Result<Self, LoadError> {
-        let fail =
-            |why: String| LoadError { key: PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO }, why };
-        let (mut state, used): (Self, usize) =
-            bincode::serde::decode_from_slice(head, bincode::config::standard())
-                .map_err(|error| fail(format!("the head can't be decoded: {error}")))?;
-        if used != head.len() || state.databases.len() != usize::from(DbIndex::COUNT) {
-            return Err(fail("the head is not that of a state".into()));
-        }
+        let mut state = Self::decode_head(head)?;
         for database in &mut state.databases {
             database.names.load(parts)?;
             database.streams.load(parts)?;
+        }
+        Ok(state)
+    }
+
+    /// The state with all pages away.
+    fn decode_head(head: &[u8]) -> Result<Self, LoadError> {
+        let fail =
+            |why: String| LoadError { key: PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO }, why };
+        let (state, used): (Self, usize) = bincode::serde::decode_from_slice(head, CONFIG)
+            .map_err(|error| fail(format!("the head can't be decoded: {error}")))?;
+        if used != head.len() || state.databases.len() != usize::from(DbIndex::COUNT) {
+            return Err(fail("the head is not that of a state".into()));
         }
         Ok(state)
     }

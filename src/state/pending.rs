@@ -7,8 +7,8 @@ use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
 
 use super::rows::{Row, Rows};
-use super::tree::{Dump, LoadError, Needs, Parts, Stamp, Summary, Tree};
-use crate::id::{ConsumerNo, EntryId, PartKey};
+use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
+use crate::id::{ConsumerNo, EntryId};
 
 /// A delivered entry that nobody has acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,12 +142,12 @@ impl PendingList {
         }
     }
 
-    pub(super) fn dump(&self, dump: &mut Dump<'_>) {
-        self.rows.dump(dump);
+    pub(super) fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        self.rows.dump(dump)
     }
 
-    pub(super) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
-        self.rows.visit_parts(visit);
+    pub(super) fn dropped(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        self.rows.dropped(comparison)
     }
 
     pub(super) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

@@ -6,8 +6,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Dump, Leaf, LoadError, Needs, Parts, Stamp, Summary, Tree};
-use crate::id::PartKey;
+use super::tree::{Comparison, Dump, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
 
 /// One row of a sorted list.
 pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -22,10 +21,23 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     fn key(&self) -> &Self::Key;
     /// Counts it into a summary.
     fn count(&self, summary: &mut Self::Summary);
+    /// See [`Leaf::NESTS`].
+    const NESTS: bool = false;
+
     /// See [`Leaf::dump_nested`].
-    fn dump_nested(&self, _dump: &mut Dump<'_>) {}
-    /// See [`Leaf::visit_nested`].
-    fn visit_nested(&self, _visit: &mut dyn FnMut(PartKey)) {}
+    ///
+    /// # Errors
+    /// As [`Tree::dump`].
+    fn dump_nested(&self, _dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        Ok(())
+    }
+    /// See [`Leaf::dropped_nested`].
+    ///
+    /// # Errors
+    /// As [`Tree::load`].
+    fn dropped_nested(&self, _comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        Ok(())
+    }
     /// See [`Leaf::load_nested`].
     ///
     /// # Errors
@@ -62,6 +74,7 @@ impl<R: Row> Leaf for Rows<R> {
     type Key = R::Key;
     type Summary = R::Summary;
     const WEIGHT_MAX: usize = R::LEAF_ROWS_MAX;
+    const NESTS: bool = R::NESTS;
 
     fn first_key(&self) -> Option<R::Key> {
         self.rows.first().map(|row| row.key().clone())
@@ -88,12 +101,12 @@ impl<R: Row> Leaf for Rows<R> {
         self.rows.extend(next.rows);
     }
 
-    fn dump_nested(&self, dump: &mut Dump<'_>) {
-        self.rows.iter().for_each(|row| row.dump_nested(dump));
+    fn dump_nested(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        self.rows.iter().try_for_each(|row| row.dump_nested(dump))
     }
 
-    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
-        self.rows.iter().for_each(|row| row.visit_nested(visit));
+    fn dropped_nested(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        self.rows.iter().try_for_each(|row| row.dropped_nested(comparison))
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
@@ -237,8 +250,9 @@ impl<R: Row> Tree<Rows<R>> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+    use super::super::tree::{CONFIG, PartSink};
     use super::*;
     use crate::id::{PageNo, PartKey, Seq};
 
@@ -259,6 +273,32 @@ mod tests {
         }
     }
 
+    /// What a snapshot store would hold.
+    #[derive(Default)]
+    struct Store {
+        parts: BTreeMap<PartKey, Vec<u8>>,
+        kept: HashSet<PartKey>,
+        read: BTreeSet<PartKey>,
+    }
+
+    impl PartSink for Store {
+        fn changed(&mut self, key: PartKey, bytes: Vec<u8>) -> Result<(), Stopped> {
+            assert!(self.parts.insert(key, bytes).is_none());
+            Ok(())
+        }
+
+        fn kept(&mut self, key: PartKey) {
+            self.kept.insert(key);
+        }
+    }
+
+    impl Parts for Store {
+        fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
+            self.read.insert(key);
+            self.parts.get(&key).cloned().ok_or_else(|| "missing".into())
+        }
+    }
+
     fn random(state: &mut u64) -> u64 {
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *state >> 33
@@ -273,8 +313,8 @@ mod tests {
             let mut tree: Tree<Rows<Number>> = Tree::default();
             let mut model = BTreeMap::new();
             let mut pages = PageNo::ZERO;
-            let mut store: BTreeMap<PartKey, Vec<u8>> = BTreeMap::new();
-            let mut dumped = Seq::ZERO;
+            let mut store = Store::default();
+            let (mut dumped, mut saved) = (Seq::ZERO, Tree::<Rows<Number>>::default());
             let keys = 1 + seed * 40;
             for step in 1..600u64 {
                 let mut stamp = Stamp { seq: Seq::new(step), next_page: &mut pages };
@@ -297,23 +337,28 @@ mod tests {
                         model.retain(|key, _| *key >= bound);
                     }
                     _ => {
-                        let bytes =
-                            bincode::serde::encode_to_vec(&tree, bincode::config::standard()).unwrap();
-                        let mut sink = |key, bytes| assert!(store.insert(key, bytes).is_none());
-                        tree.dump(&mut Dump::new(dumped, &mut sink));
+                        let bytes = bincode::serde::encode_to_vec(&tree, CONFIG).unwrap();
+                        let away = |bytes| -> Tree<Rows<Number>> {
+                            bincode::serde::decode_from_slice(bytes, CONFIG).unwrap().0
+                        };
+                        store.kept.clear();
+                        tree.dump(&mut Dump::new(dumped, &mut store)).unwrap();
                         dumped = Seq::new(step);
-                        let mut loaded: Tree<Rows<Number>> =
-                            bincode::serde::decode_from_slice(&bytes, bincode::config::standard()).unwrap().0;
+                        let (kept, dropped) = (store.kept.clone(), Vec::new());
+                        let mut comparison =
+                            Comparison { parts: &mut store, kept: &kept, read_all: false, dropped };
+                        saved.dropped(&mut comparison).unwrap();
+                        for key in comparison.dropped {
+                            assert!(store.parts.remove(&key).is_some(), "seed {seed}: {key:?} went twice");
+                        }
+                        saved = away(&bytes);
+                        let mut loaded = away(&bytes);
                         if !model.is_empty() {
                             assert!(loaded.get(&0).is_err(), "a page that is away is asked for");
                         }
-                        struct Read<'a>(&'a BTreeMap<PartKey, Vec<u8>>);
-                        impl Parts for Read<'_> {
-                            fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
-                                self.0.get(&key).cloned().ok_or_else(|| "missing".into())
-                            }
-                        }
-                        loaded.load(&mut Read(&store)).unwrap();
+                        store.read.clear();
+                        loaded.load(&mut store).unwrap();
+                        assert!(store.read.iter().eq(store.parts.keys()), "seed {seed}: no part too many");
                         assert!(loaded.rows().eq(tree.rows()));
                         tree = loaded;
                     }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::entries::Entries;
 use super::group::Group;
 use super::rows::{Row, RowCount, Rows};
-use super::tree::{Dump, LoadError, Needs, Parts, Tree};
-use crate::id::{EntryId, PartKey, StreamNo};
+use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stopped, Tree};
+use crate::id::{EntryId, StreamNo};
 use crate::record::Cursor;
 
 /// A stream.
@@ -142,6 +142,7 @@ impl Row for Stream {
     type Key = StreamNo;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 16;
+    const NESTS: bool = true;
 
     fn key(&self) -> &StreamNo {
         &self.no
@@ -151,14 +152,14 @@ impl Row for Stream {
         summary.0 += 1;
     }
 
-    fn dump_nested(&self, dump: &mut Dump<'_>) {
-        self.entries.pages.dump(dump);
-        self.groups.dump(dump);
+    fn dump_nested(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        self.entries.pages.dump(dump)?;
+        self.groups.dump(dump)
     }
 
-    fn visit_nested(&self, visit: &mut dyn FnMut(PartKey)) {
-        self.entries.pages.visit_parts(visit);
-        self.groups.visit_parts(visit);
+    fn dropped_nested(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        self.entries.pages.dropped(comparison)?;
+        self.groups.dropped(comparison)
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {

@@ -9,6 +9,7 @@
 //! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -40,10 +41,23 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
     fn split(&mut self, at_end: bool) -> Option<Self>;
     /// Takes in the leaf that follows.
     fn merge(&mut self, next: Self);
+    /// Whether trees lie within its items.
+    const NESTS: bool = false;
+
     /// Hands the pages of the trees that lie within its items to a dump.
-    fn dump_nested(&self, _dump: &mut Dump<'_>) {}
-    /// Shows the parts of the trees that lie within its items.
-    fn visit_nested(&self, _visit: &mut dyn FnMut(PartKey)) {}
+    ///
+    /// # Errors
+    /// As [`Tree::dump`].
+    fn dump_nested(&self, _dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        Ok(())
+    }
+    /// As [`Tree::dropped`], for the trees that lie within its items.
+    ///
+    /// # Errors
+    /// As [`Tree::load`].
+    fn dropped_nested(&self, _comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        Ok(())
+    }
     /// Loads the trees that lie within its items.
     ///
     /// # Errors
@@ -95,25 +109,60 @@ pub(crate) struct LoadError {
     pub(crate) why: String,
 }
 
+impl std::fmt::Display for LoadError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "page {} of batch {}: {}", self.key.page, self.key.changed_at, self.why)
+    }
+}
+
+/// Takes the parts of a state.
+pub(crate) trait PartSink {
+    /// A part that changed.
+    ///
+    /// # Errors
+    /// To get no more of them; why is the sink's own business.
+    fn changed(&mut self, key: PartKey, bytes: Vec<u8>) -> Result<(), Stopped>;
+    /// A part that did not change; neither did those below it, which are not shown.
+    fn kept(&mut self, key: PartKey);
+}
+
+/// A sink wanted no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stopped;
+
 /// Collects the parts that changed after a batch.
 pub(crate) struct Dump<'a> {
     since: Seq,
-    sink: &'a mut dyn FnMut(PartKey, Vec<u8>),
+    sink: &'a mut dyn PartSink,
 }
 
 impl<'a> Dump<'a> {
-    pub(crate) fn new(since: Seq, sink: &'a mut dyn FnMut(PartKey, Vec<u8>)) -> Self {
+    pub(crate) fn new(since: Seq, sink: &'a mut dyn PartSink) -> Self {
         Self { since, sink }
     }
 }
 
+/// Compares a saved state with a later one: which parts does the later one not have any more?
+pub(crate) struct Comparison<'a> {
+    /// Where the saved state's parts are.
+    pub(crate) parts: &'a mut dyn Parts,
+    /// What the later one's dump said to be kept.
+    pub(crate) kept: &'a HashSet<PartKey>,
+    /// Whether to read what could be told without: to see whether it can be read.
+    pub(crate) read_all: bool,
+    /// The answer.
+    pub(crate) dropped: Vec<PartKey>,
+}
+
 /// The encoding of pages: that of records.
-const CONFIG: bincode::config::Configuration = bincode::config::standard();
+pub(super) const CONFIG: bincode::config::Configuration = bincode::config::standard();
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]
 pub(crate) struct Tree<L: Leaf> {
     root: Option<Child<L>>,
+    /// How many levels of branches there are above the leaves.
+    levels: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -150,7 +199,7 @@ enum Outcome<L: Leaf> {
 
 impl<L: Leaf> Default for Tree<L> {
     fn default() -> Self {
-        Self { root: None }
+        Self { root: None, levels: 0 }
     }
 }
 
@@ -242,8 +291,9 @@ impl<L: Leaf> Tree<L> {
     fn settle(&mut self, outcome: Outcome<L>, stamp: &mut Stamp<'_>) {
         match outcome {
             Outcome::Stays => {}
-            Outcome::Empty => self.root = None,
+            Outcome::Empty => *self = Self::default(),
             Outcome::Split(right) => {
+                self.levels += 1;
                 if let Some(left) = self.root.take() {
                     let first_key = left.first_key.clone();
                     let mut summary = left.summary.clone();
@@ -258,6 +308,7 @@ impl<L: Leaf> Tree<L> {
             && let [only] = &children[..]
         {
             self.root = Some(only.clone());
+            self.levels -= 1;
         }
     }
 
@@ -277,17 +328,20 @@ impl<L: Leaf> Tree<L> {
     }
 
     /// Hands every page that changed after the dump's batch to it, children before parents.
-    pub(crate) fn dump(&self, dump: &mut Dump<'_>) {
-        if let Some(root) = &self.root {
-            root.dump(dump);
-        }
+    ///
+    /// # Errors
+    /// If the sink wanted no more.
+    pub(crate) fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        self.root.as_ref().map_or(Ok(()), |root| root.dump(dump))
     }
 
-    /// Shows every part that the tree consists of.
-    pub(crate) fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
-        if let Some(root) = &self.root {
-            root.visit_parts(visit);
-        }
+    /// Finds the pages that a later tree does not have any more. This one has been saved, and none of it need be
+    /// loaded: only branches are read, and of these only those that are gone.
+    ///
+    /// # Errors
+    /// If a page can't be read.
+    pub(crate) fn dropped(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        self.root.as_ref().map_or(Ok(()), |root| root.dropped(self.levels, comparison))
     }
 
     /// Loads every page that is away.
@@ -303,7 +357,7 @@ impl<L: Leaf> Tree<L> {
     /// Says what is wrong with the tree itself, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
         let mut last = None;
-        self.root.as_ref().map_or(Ok(()), |root| root.check(&mut last))
+        self.root.as_ref().map_or(Ok(()), |root| root.check(self.levels, &mut last))
     }
 }
 
@@ -442,29 +496,37 @@ impl<L: Leaf> Child<L> {
         Ok(right.map_or(Outcome::Stays, Outcome::Split))
     }
 
-    fn dump(&self, dump: &mut Dump<'_>) {
-        // A page that is away was not changed since it was loaded from a snapshot.
-        let Slot::Here(node) = &self.node else { return };
-        if self.part.changed_at <= dump.since {
-            return;
+    fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        let changed = match &self.node {
+            Slot::Here(node) if self.part.changed_at > dump.since => node,
+            // A page that is away was not changed since it was loaded from a snapshot.
+            Slot::Here(_) | Slot::Away => {
+                dump.sink.kept(self.part);
+                return Ok(());
+            }
+        };
+        match &**changed {
+            Node::Leaf(leaf) => leaf.dump_nested(dump)?,
+            Node::Branch(children) => children.iter().try_for_each(|child| child.dump(dump))?,
         }
-        match &**node {
-            Node::Leaf(leaf) => leaf.dump_nested(dump),
-            Node::Branch(children) => children.iter().for_each(|child| child.dump(dump)),
-        }
-        let bytes =
-            bincode::serde::encode_to_vec(&**node, CONFIG).expect("a page is always encodable into memory");
-        (dump.sink)(self.part, bytes);
+        let bytes = bincode::serde::encode_to_vec(&**changed, CONFIG)
+            .expect("a page is always encodable into memory");
+        dump.sink.changed(self.part, bytes)
     }
 
-    fn visit_parts(&self, visit: &mut dyn FnMut(PartKey)) {
-        visit(self.part);
-        match &self.node {
-            Slot::Here(node) => match &**node {
-                Node::Leaf(leaf) => leaf.visit_nested(visit),
-                Node::Branch(children) => children.iter().for_each(|child| child.visit_parts(visit)),
-            },
-            Slot::Away => {}
+    fn dropped(&self, levels: u32, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
+        if comparison.kept.contains(&self.part) {
+            return Ok(());
+        }
+        comparison.dropped.push(self.part);
+        if levels == 0 && !L::NESTS && !comparison.read_all {
+            return Ok(());
+        }
+        match self.read(comparison.parts)? {
+            Node::Leaf(leaf) => leaf.dropped_nested(comparison),
+            Node::Branch(children) => {
+                children.iter().try_for_each(|child| child.dropped(levels.saturating_sub(1), comparison))
+            }
         }
     }
 
@@ -472,22 +534,29 @@ impl<L: Leaf> Child<L> {
         if let Slot::Here(_) = self.node {
             return Ok(());
         }
-        let fail = |why: String| LoadError { key: self.part, why };
-        let bytes = parts.read(self.part).map_err(fail)?;
-        let (mut node, used): (Node<L>, usize) = bincode::serde::decode_from_slice(&bytes, CONFIG)
-            .map_err(|error| fail(format!("it can't be decoded: {error}")))?;
-        if used != bytes.len() {
-            return Err(fail(format!("{} bytes too many", bytes.len() - used)));
-        }
+        let mut node = self.read(parts)?;
         match &mut node {
             Node::Leaf(leaf) => leaf.load_nested(parts)?,
             Node::Branch(children) => children.iter_mut().try_for_each(|child| child.load(parts))?,
         }
         if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
-            return Err(fail("it is not what the page above it describes".into()));
+            let why = "it is not what the page above it describes".into();
+            return Err(LoadError { key: self.part, why });
         }
         self.node = Slot::Here(Arc::new(node));
         Ok(())
+    }
+
+    /// Reads its page; what lies below that is away.
+    fn read(&self, parts: &mut dyn Parts) -> Result<Node<L>, LoadError> {
+        let fail = |why: String| LoadError { key: self.part, why };
+        let bytes = parts.read(self.part).map_err(fail)?;
+        let (node, used): (Node<L>, usize) = bincode::serde::decode_from_slice(&bytes, CONFIG)
+            .map_err(|error| fail(format!("it can't be decoded: {error}")))?;
+        if used != bytes.len() {
+            return Err(fail(format!("{} bytes too many", bytes.len() - used)));
+        }
+        Ok(node)
     }
 
     fn for_each_leaf<'a>(&'a self, each: &mut impl FnMut(&'a L)) -> Result<(), Needs> {
@@ -498,8 +567,11 @@ impl<L: Leaf> Child<L> {
         Ok(())
     }
 
-    fn check(&self, last: &mut Option<L::Key>) -> Result<(), String> {
+    fn check(&self, levels: u32, last: &mut Option<L::Key>) -> Result<(), String> {
         let Ok(node) = self.node() else { return Ok(()) };
+        if matches!(node, Node::Leaf(_)) != (levels == 0) {
+            return Err(format!("page {} is not on the level where it should be", self.part.page));
+        }
         if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
             return Err(format!("page {} is not as described: {:?}", self.part.page, self.first_key));
         }
@@ -515,7 +587,7 @@ impl<L: Leaf> Child<L> {
                 if child.part.changed_at > self.part.changed_at {
                     return Err(format!("page {} changed after the page above it", child.part.page));
                 }
-                child.check(last)
+                child.check(levels - 1, last)
             }),
         }
     }

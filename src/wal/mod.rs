@@ -45,6 +45,7 @@ pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;
 pub use spares::Spares;
+pub use store_file::store_of;
 pub use writer::{SyncJob, Writer, Written};
 
 use crate::id::Seq;

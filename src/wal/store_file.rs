@@ -31,6 +31,14 @@ const MAGIC: [u8; 8] = *b"claimsto";
 
 const _: () = assert!(STORE_FILE_BYTES == 64);
 
+/// Whose data is in a directory, if it holds any.
+///
+/// # Errors
+/// If the file that says so can't be read or is damaged.
+pub fn store_of(data_dir: &Arc<dyn Dir>) -> Result<Option<StoreId>, OpenError> {
+    Ok(StoreFile::read(data_dir)?.map(|file| file.store))
+}
+
 /// What `STORE` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoreFile {

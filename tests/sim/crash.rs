@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use claimlog::engine::{Engine, Options, Settings, SyncMode};
 use claimlog::io::sim::{CrashStyle, SimClock, SimDisk, SimRng};
-use claimlog::snapshot::memory_store::MemoryStore;
+use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{Error, Seq};
 
 use crate::command::{Command, random};
@@ -21,7 +21,7 @@ const SEGMENT_BYTES: u64 = 16 * 1024;
 #[derive(Clone)]
 struct World {
     disk: SimDisk,
-    stores: Vec<MemoryStore>,
+    stores: Vec<MemoryPlace>,
     clock: Arc<SimClock>,
     settings: Settings,
 }
@@ -32,7 +32,7 @@ impl World {
             Settings { sync_mode: mode, stream_node_max_entries: 1 + seed % 5, ..Settings::default() };
         Self {
             disk: SimDisk::new(seed),
-            stores: vec![MemoryStore::new("a"), MemoryStore::new("b")],
+            stores: vec![MemoryPlace::new("a"), MemoryPlace::new("b")],
             clock: Arc::new(SimClock::new(START_MS)),
             settings,
         }
@@ -44,7 +44,7 @@ impl World {
             .settings(self.settings)
             .new_store_id(|| [7; 16]);
         for store in &self.stores {
-            options = options.snapshot_store(Arc::new(store.clone()));
+            options = options.snapshot_place(Arc::new(store.clone()));
         }
         options
     }
@@ -52,8 +52,8 @@ impl World {
     /// The world as a crash leaves it.
     fn after_crash(&self, seed: u64, style: CrashStyle) -> Self {
         let disk = self.disk.after_crash(seed, style);
-        let stores = match style {
-            CrashStyle::Killed => self.stores.clone(),
+        let stores: Vec<MemoryPlace> = match style {
+            CrashStyle::Killed => self.stores.iter().map(MemoryPlace::fork).collect(),
             _ => self.stores.iter().map(|store| store.after_crash(seed)).collect(),
         };
         stores.iter().for_each(|store| store.fail_after(None));
@@ -119,8 +119,8 @@ impl History {
                 }
                 Step::Tick => engine.tick()?,
                 Step::Snapshot => {
-                    if let Ok(Some(seq)) = engine.snapshot() {
-                        self.acknowledged = self.acknowledged.max(seq);
+                    if let Ok(Some(report)) = engine.snapshot() {
+                        self.acknowledged = self.acknowledged.max(report.seq);
                     }
                 }
                 Step::Reopen => {
@@ -148,12 +148,24 @@ impl History {
         }
     }
 
-    /// Opens what a crash left and compares.
+    /// Opens what a crash left and compares. Either place for snapshots may be lost as well.
     fn check(&self, world: &World, what: &str) -> u64 {
+        for lost in 0..world.stores.len() {
+            let stores = world.stores.iter().map(MemoryPlace::fork).collect();
+            let world = World { disk: world.disk.fork(), stores, ..world.clone() };
+            world.stores[lost].lose();
+            self.check_as_it_is(&world, &format!("{what}, without store {lost}"));
+        }
+        self.check_as_it_is(world, what)
+    }
+
+    fn check_as_it_is(&self, world: &World, what: &str) -> u64 {
         let (engine, report) = match world.options().open() {
             Ok(opened) => opened,
             Err(error) => panic!("{what}: it does not open: {error}"),
         };
+        let damage = report.warnings.iter().find(|warning| !warning.contains("removed or replaced"));
+        assert_eq!(damage, None, "{what}: a crash leaves no damage");
         let recovered = report.last_seq;
         assert!(
             recovered >= self.acknowledged,
@@ -229,7 +241,7 @@ fn a_crash_at_every_operation_of_a_snapshot() {
         let world = World::new(seed, SyncMode::Always);
         let mut history = History::default();
         history.run(&world, &script, true).expect("nothing fails without a crash");
-        let operations: Vec<u64> = world.stores.iter().map(MemoryStore::operations).collect();
+        let operations: Vec<u64> = world.stores.iter().map(MemoryPlace::operations).collect();
         for (store, operations) in operations.into_iter().enumerate() {
             for operation in 0..operations {
                 // The store fails there; the machine crashes a few steps later, while the engine goes on.

@@ -11,7 +11,7 @@ use claimlog::engine::{Options, Settings};
 use claimlog::io::Clock;
 use claimlog::io::sim::{CrashStyle, SimClock, SimDisk, SimRng};
 use claimlog::op::*;
-use claimlog::snapshot::memory_store::MemoryStore;
+use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{EntryId, Fields};
 
 use crate::command::{Command, random};
@@ -577,15 +577,15 @@ fn random_commands_against_the_model() {
             ..Settings::default()
         };
         let mut disk = SimDisk::new(seed);
-        let stores = [MemoryStore::new("a"), MemoryStore::new("b")];
-        let options = |disk: &SimDisk| {
+        let mut stores = [MemoryPlace::new("a"), MemoryPlace::new("b")];
+        let options = |disk: &SimDisk, stores: &[MemoryPlace; 2]| {
             Options::simulated(disk.dir(), Arc::clone(&clock) as _)
                 .segment_bytes(32 * 1024)
                 .settings(settings)
-                .snapshot_store(Arc::new(stores[0].clone()))
-                .snapshot_store(Arc::new(stores[1].clone()))
+                .snapshot_place(Arc::new(stores[0].clone()))
+                .snapshot_place(Arc::new(stores[1].clone()))
         };
-        let mut engine = options(&disk).open().unwrap().0;
+        let mut engine = options(&disk, &stores).open().unwrap().0;
         let mut model = Model { node_entries_max, ..Model::default() };
         for step in 0..300 {
             clock.advance(STEP);
@@ -596,6 +596,7 @@ fn random_commands_against_the_model() {
             assert_eq!(reply, expected, "seed {seed}, step {step}: {command:?}");
             match rng.below(60) {
                 0 => drop(engine.snapshot().unwrap()),
+                3 => engine.tick().unwrap(),
                 1 | 2 => {
                     engine.check().unwrap();
                     let digest = engine.digest();
@@ -604,10 +605,19 @@ fn random_commands_against_the_model() {
                     } else {
                         drop(engine);
                         disk = disk.after_crash(rng.next_u64(), CrashStyle::Mixed);
+                        stores = stores.map(|store| store.after_crash(rng.next_u64()));
                     }
-                    let (next, report) = options(&disk).open().unwrap();
+                    let lost = rng.one_in(4);
+                    if lost {
+                        stores[usize::from(rng.one_in(2))].lose();
+                    }
+                    let (next, report) = options(&disk, &stores).open().unwrap();
                     assert_eq!(next.digest(), digest, "seed {seed}, step {step}: {report}");
                     engine = next;
+                    if lost {
+                        // It is built anew before the other one may be lost too.
+                        engine.snapshot().unwrap();
+                    }
                 }
                 _ => {}
             }
