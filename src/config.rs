@@ -12,6 +12,10 @@ pub(crate) struct Config {
     pub(crate) bind: Vec<IpAddr>,
     pub(crate) dir: PathBuf,
     pub(crate) sync_mode: SyncMode,
+    /// How many snapshots are kept, each in a place of its own.
+    pub(crate) snapshot_copies: u8,
+    /// A snapshot is taken when the log has grown by so much.
+    pub(crate) snapshot_log_bytes: u64,
     /// Asked of every client where set.
     pub(crate) password: Option<String>,
     /// The most clients at a time.
@@ -29,6 +33,8 @@ impl Default for Config {
             bind: vec![IpAddr::from([127, 0, 0, 1])],
             dir: "./claimlog-data".into(),
             sync_mode: SyncMode::Always,
+            snapshot_copies: 2,
+            snapshot_log_bytes: 64 * 1024 * 1024,
             password: None,
             clients_max: 10_000,
             bulk_bytes_max: 512 * 1024 * 1024,

@@ -156,6 +156,12 @@ static ROWS: &[Row] = &[
     },
     Row { name: "save", get: |_, _| String::new(), set: Set::Fixed },
     Row { name: "slave-read-only", get: |_, _| "yes".into(), set: Set::Fixed },
+    Row { name: "snapshot-copies", get: |config, _| config.snapshot_copies.to_string(), set: Set::Never },
+    Row {
+        name: "snapshot-log-bytes",
+        get: |config, _| config.snapshot_log_bytes.to_string(),
+        set: Set::Never,
+    },
     Row {
         name: "stream-node-max-bytes",
         get: |_, engine| engine.stream_node_max_bytes.to_string(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use claimlog::engine::Engine;
+use claimlog::engine::{Engine, SnapshotStats};
 
 use super::session::Client;
 use super::stats::Stats;
@@ -46,6 +46,11 @@ impl Context {
             run_id: random_hex(),
             recovery,
         }
+    }
+
+    /// When the last snapshot was finished; when the server started, if there was none since.
+    pub(crate) fn last_save_unix_secs(&self, snapshots: &SnapshotStats) -> u64 {
+        snapshots.last.as_ref().map_or(self.started_unix_secs, |last| last.at_ms / 1000)
     }
 
     /// A number for a new client.

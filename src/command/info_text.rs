@@ -1,6 +1,7 @@
 //! The text of INFO, section by section.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use super::call::Outside;
 use super::context::unix_time;
@@ -119,10 +120,17 @@ fn memory(out: &mut String, _: &Context, _: &Outside) {
 fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "loading", 0);
     line(out, "async_loading", 0);
-    line(out, "rdb_changes_since_last_save", 0);
-    line(out, "rdb_bgsave_in_progress", 0);
-    line(out, "rdb_last_save_time", context.started_unix_secs);
-    line(out, "rdb_last_bgsave_status", "ok");
+    let snapshots = &outside.stats.snapshots;
+    let newest = snapshots.stores.iter().filter_map(|store| store.seq).max().unwrap_or_default();
+    let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
+    let status = if snapshots.last_error.is_none() { "ok" } else { "err" };
+    line(out, "rdb_changes_since_last_save", outside.stats.applied.saturating_sub(newest.get()));
+    line(out, "rdb_bgsave_in_progress", u8::from(snapshots.running.is_some()));
+    line(out, "rdb_last_save_time", context.last_save_unix_secs(snapshots));
+    line(out, "rdb_last_bgsave_status", status);
+    line(out, "rdb_last_bgsave_time_sec", seconds(snapshots.last.as_ref().map(|last| last.took)));
+    line(out, "rdb_current_bgsave_time_sec", seconds(snapshots.running));
+    line(out, "rdb_saves", snapshots.taken);
     line(out, "aof_enabled", 1);
     line(out, "aof_rewrite_in_progress", 0);
     line(out, "aof_rewrite_scheduled", 0);
@@ -133,8 +141,28 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "claimlog_durable_seq", outside.stats.durable);
     line(out, "claimlog_commits", outside.stats.commits);
     line(out, "claimlog_log_bytes_written", outside.stats.log_bytes_written);
+    line(out, "claimlog_unsnapshotted_bytes", snapshots.unsnapshotted_bytes);
+    line(out, "claimlog_snapshots_failed", snapshots.failed);
+    line(out, "claimlog_last_snapshot_error", one_line(snapshots.last_error.as_deref().unwrap_or_default()));
+    if let Some(last) = &snapshots.last {
+        line(out, "claimlog_last_snapshot_store", &last.store);
+        line(out, "claimlog_last_snapshot_parts", last.parts);
+        line(out, "claimlog_last_snapshot_bytes", last.bytes);
+        line(out, "claimlog_last_snapshot_ms", last.took.as_millis());
+        line(out, "claimlog_last_snapshot_lock_us", last.lock_held.as_micros());
+    }
+    for store in &snapshots.stores {
+        let status =
+            store.trouble.as_deref().map_or("ok".into(), |why| format!("rebuild: {}", one_line(why)));
+        let value = format!("seq={},status={status}", store.seq.unwrap_or_default());
+        line(out, &format!("claimlog_snapshot_store_{}", store.name), value);
+    }
     line(out, "claimlog_recovery_ms", context.recovery.millis);
-    line(out, "claimlog_recovery", context.recovery.text.replace(['\r', '\n'], " "));
+    line(out, "claimlog_recovery", one_line(&context.recovery.text));
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
 }
 
 fn stats(out: &mut String, context: &Context, _: &Outside) {

@@ -27,6 +27,7 @@ mod hello;
 mod info;
 mod keys;
 mod multi;
+mod save;
 mod shutdown;
 mod time;
 mod wait;

@@ -30,10 +30,10 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
-/// The log has everything, so SAVE and NOSAVE come to the same, and there is nothing that NOW or FORCE could
-/// hurry along: a clean end is all there is.
+/// The log has everything, so nothing depends on SAVE but how long the next start takes, and there is nothing that NOW
+/// could hurry along. FORCE ends the server even if the snapshot fails.
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (mut save, mut no_save, mut abort) = (false, false, false);
+    let (mut save, mut no_save, mut abort, mut force) = (false, false, false, false);
     for word in &call.words[1..] {
         if is(word, "SAVE") {
             save = true;
@@ -41,7 +41,9 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             no_save = true;
         } else if is(word, "ABORT") {
             abort = true;
-        } else if !is(word, "NOW") && !is(word, "FORCE") {
+        } else if is(word, "FORCE") {
+            force = true;
+        } else if !is(word, "NOW") {
             return Err(SYNTAX);
         }
     }
@@ -50,6 +52,12 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     }
     if abort {
         return Err(CommandError::text("ERR No shutdown in progress."));
+    }
+    if save
+        && let Err(error) = call.context.engine.snapshot()
+        && !force
+    {
+        return Err(CommandError::owned(format!("ERR the server goes on, no snapshot was taken: {error}")));
     }
     Ok(Outcome::Shutdown)
 }

@@ -171,12 +171,13 @@ pub(crate) enum Flag {
     SkipSlowlog,
     Fast,
     NoAuth,
+    NoAsyncLoading,
     NoMulti,
     AllowBusy,
 }
 
 impl Flag {
-    const ALL: [(Self, &'static str); 13] = [
+    const ALL: [(Self, &'static str); 14] = [
         (Self::Write, "write"),
         (Self::Readonly, "readonly"),
         (Self::DenyOom, "denyoom"),
@@ -188,6 +189,7 @@ impl Flag {
         (Self::SkipSlowlog, "skip_slowlog"),
         (Self::Fast, "fast"),
         (Self::NoAuth, "no_auth"),
+        (Self::NoAsyncLoading, "no_async_loading"),
         (Self::NoMulti, "no_multi"),
         (Self::AllowBusy, "allow_busy"),
     ];

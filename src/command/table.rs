@@ -8,13 +8,15 @@ use super::call::unknown_command;
 use super::spec::CommandSpec;
 use super::{
     CommandError, auth, client, command_cmd, config_cmd, connection, debug, flush, hello, info, keys, multi,
-    shutdown, time, wait, xack, xadd, xautoclaim, xclaim, xdel, xgroup, xinfo, xlen, xpending, xrange, xread,
-    xreadgroup, xsetid, xtrim,
+    save, shutdown, time, wait, xack, xadd, xautoclaim, xclaim, xdel, xgroup, xinfo, xlen, xpending, xrange,
+    xread, xreadgroup, xsetid, xtrim,
 };
 
 /// All commands, sorted by name.
 pub(crate) static COMMANDS: &[&CommandSpec] = &[
     &auth::SPEC,
+    &save::SPEC_BGREWRITEAOF,
+    &save::SPEC_BGSAVE,
     &client::SPEC,
     &command_cmd::SPEC,
     &config_cmd::SPEC,
@@ -30,10 +32,12 @@ pub(crate) static COMMANDS: &[&CommandSpec] = &[
     &hello::SPEC,
     &info::SPEC,
     &keys::SPEC_KEYS,
+    &save::SPEC_LASTSAVE,
     &multi::SPEC_MULTI,
     &connection::SPEC_PING,
     &connection::SPEC_QUIT,
     &connection::SPEC_RESET,
+    &save::SPEC_SAVE,
     &keys::SPEC_SCAN,
     &connection::SPEC_SELECT,
     &shutdown::SPEC,
