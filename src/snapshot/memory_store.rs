@@ -25,6 +25,8 @@ struct Inner {
     operations_left: Option<u64>,
     operations: u64,
     capacity_bytes: Option<u64>,
+    /// Parts that are put before one is lost without a word.
+    puts_until_lost: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +75,11 @@ impl MemoryPlace {
     /// Lets so many more operations change something; all further ones fail. `None` ends that.
     pub fn fail_after(&self, operations: Option<u64>) {
         self.lock().operations_left = operations;
+    }
+
+    /// Of the parts put from now on, loses the one after so many, without a word. `None` ends that.
+    pub fn forget_put(&self, after: Option<u64>) {
+        self.lock().puts_until_lost = after;
     }
 
     /// Lets no more than so many bytes in. `None` ends that.
@@ -276,6 +283,15 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
+        let lost = {
+            let mut inner = self.place.lock();
+            let left = inner.puts_until_lost;
+            inner.puts_until_lost = left.and_then(|left| left.checked_sub(1));
+            left == Some(0)
+        };
+        if lost {
+            return Ok(());
+        }
         self.change(|store| {
             store.present.parts.insert(key, Some(bytes.to_vec()));
         })

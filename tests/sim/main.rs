@@ -10,6 +10,7 @@ mod crash;
 mod faults;
 mod model;
 mod seams;
+mod snapshots;
 mod waiting;
 
 use std::time::Duration;

@@ -1,0 +1,284 @@
+//! Snapshots: when they are taken, what they cost, and what becomes of a place that fails.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use claimlog::engine::{Engine, Event, Options, SnapshotError};
+use claimlog::io::sim::{CrashStyle, SimClock, SimDisk};
+use claimlog::op::*;
+use claimlog::snapshot::memory_store::MemoryPlace;
+use claimlog::{EntryId, Fields, OpenError};
+
+/// A disk, two places for snapshots, a clock, and what the engine told.
+struct World {
+    disk: SimDisk,
+    places: [MemoryPlace; 2],
+    clock: Arc<SimClock>,
+    told: Arc<Mutex<Vec<Event>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            disk: SimDisk::new(1),
+            places: [MemoryPlace::new("a"), MemoryPlace::new("b")],
+            clock: Arc::new(SimClock::new(1000)),
+            told: Arc::default(),
+        }
+    }
+
+    fn options(&self) -> Options {
+        let told = Arc::clone(&self.told);
+        let options = Options::simulated(self.disk.dir(), Arc::clone(&self.clock) as _)
+            .segment_bytes(16 * 1024)
+            .on_event(move |event| told.lock().unwrap().push(event.clone()));
+        self.places.iter().fold(options, |options, place| options.snapshot_place(Arc::new(place.clone())))
+    }
+
+    fn open(&self) -> Engine {
+        self.options().open().unwrap().0
+    }
+
+    fn fork(&self) -> Self {
+        let places = self.places.each_ref().map(MemoryPlace::fork);
+        let disk = self.disk.after_crash(1, CrashStyle::Lost);
+        Self { disk, places, clock: Arc::clone(&self.clock), told: Arc::default() }
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|event| event.is_warning()).map(ToString::to_string).collect()
+    }
+}
+
+fn add(key: &str, id: u64) -> XAdd {
+    let fields = Fields::from_pairs([("field", "a value of some length")]);
+    XAdd { key: key.into(), id: NewId::Exact(EntryId::new(id, 0)), fields, make_stream: true, trim: None }
+}
+
+fn add_many(engine: &Engine, key: &str, ids: std::ops::Range<u64>) {
+    for id in ids {
+        engine.submit(&add(key, id)).result.unwrap();
+    }
+    engine.commit().unwrap();
+}
+
+/// A store that loses a part and says nothing is found out before anything depends on it.
+#[test]
+fn what_does_not_read_back_is_found_out_before_the_log_is_cut() {
+    let mut lost = 0;
+    for forgotten in 0..40 {
+        let world = World::new();
+        let engine = world.open();
+        world.places[0].forget_put(Some(forgotten));
+        for round in 0..6 {
+            for stream in 0..5 {
+                add_many(&engine, &format!("s{stream}"), 1 + round * 100..1 + (round + 1) * 100);
+            }
+            lost += u64::from(engine.snapshot().is_err());
+        }
+        let digest = engine.digest();
+        for gone in 0..2 {
+            let left = world.fork();
+            left.places[gone].lose();
+            let (engine, report) = left
+                .options()
+                .open()
+                .unwrap_or_else(|error| panic!("part {forgotten} forgotten, place {gone} lost: {error}"));
+            assert_eq!(engine.digest(), digest, "part {forgotten} forgotten, place {gone} lost: {report}");
+        }
+    }
+    assert!(lost >= 15, "the test must test something: {lost}");
+}
+
+/// What a turn writes follows what changed since this place's last turn.
+#[test]
+fn a_turn_costs_what_changed() {
+    let world = World::new();
+    let engine = world.open();
+    for stream in 0..50 {
+        add_many(&engine, &format!("s{stream}"), 1..300);
+    }
+    let first = engine.snapshot().unwrap().unwrap();
+    assert!(first.parts > 50, "{first}");
+    engine.submit(&add("s7", 1000)).result.unwrap();
+    let second = engine.snapshot().unwrap().unwrap();
+    assert_eq!((first.store.as_str(), second.store.as_str()), ("a", "b"));
+    assert!(second.parts >= first.parts, "the other place had nothing: {second}");
+    for id in 1001..1005 {
+        engine.submit(&add("s7", id)).result.unwrap();
+        let next = engine.snapshot().unwrap().unwrap();
+        assert!(next.parts <= 8, "{next}");
+        assert!(next.parts_in_all.abs_diff(first.parts_in_all) < 4, "{next}");
+    }
+    assert!(engine.snapshot().unwrap().is_some(), "the older place is not up to date yet");
+    assert!(engine.snapshot().unwrap().is_none(), "nothing changed");
+    // What only old roots named is gone from the stores, but for what the newest root still has to drop.
+    for place in &world.places {
+        let root = &place.roots()[0];
+        assert_eq!(place.parts().len(), root.part_count as usize + root.dropped.len());
+    }
+}
+
+/// When the log has grown enough, by itself, with the log cut behind it.
+#[test]
+fn snapshots_are_taken_when_the_log_has_grown() {
+    let world = World::new();
+    let engine = world.options().snapshot_log_bytes(64 * 1024).open().unwrap().0;
+    let trim = |id| XAdd {
+        trim: Some(Trim { keep: Keep::Newest(100), approximate: false, limit: None }),
+        ..add("s", id)
+    };
+    let mut most = 0;
+    for id in 1..6000 {
+        engine.submit(&trim(id)).result.unwrap();
+        if id % 10 == 0 {
+            engine.commit().unwrap();
+            engine.tick().unwrap();
+            most = most.max(world.disk.used());
+        }
+    }
+    let stats = engine.stats().snapshots;
+    assert!((8..40).contains(&stats.taken), "{stats:?}");
+    assert!(stats.unsnapshotted_bytes < 80 * 1024, "{stats:?}");
+    assert_eq!(world.warnings(), [""; 0]);
+    assert!(most < 500 * 1024, "the log stays small: {most}");
+    // And after a restart, what was replayed counts.
+    drop(engine);
+    let engine = world.options().snapshot_log_bytes(1024).open().unwrap().0;
+    let before = engine.stats().snapshots;
+    engine.tick().unwrap();
+    assert_eq!(engine.stats().snapshots.taken, u64::from(before.unsnapshotted_bytes >= 1024));
+}
+
+/// A snapshot that the opening had no need of is looked at all the same, and built anew if it is damaged.
+#[test]
+fn a_damaged_older_snapshot_is_found_and_built_anew() {
+    let world = World::new();
+    let engine = world.open();
+    for stream in 0..20 {
+        add_many(&engine, &format!("s{stream}"), 1..200);
+    }
+    engine.snapshot().unwrap();
+    engine.submit(&add("s1", 1000)).result.unwrap();
+    engine.snapshot().unwrap();
+    let digest = engine.digest();
+    engine.close().unwrap();
+    let parts = world.places[0].parts();
+    world.places[0].damage_part(parts[parts.len() / 2]);
+    let engine = world.open();
+    engine.tick().unwrap();
+    let warnings = world.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("snapshot store a-0001"), "{warnings:?}");
+    engine.tick().unwrap();
+    let stores = engine.stats().snapshots.stores;
+    assert!(stores.iter().all(|store| store.trouble.is_none() && store.seq.is_some()), "{stores:?}");
+    drop(engine);
+    let left = world.fork();
+    left.places[1].lose();
+    assert_eq!(left.open().digest(), digest);
+}
+
+/// With both gone and the log cut there is nothing to be done but to say so.
+#[test]
+fn without_any_snapshot_a_log_that_was_cut_is_refused() {
+    let world = World::new();
+    let engine = world.open();
+    for round in 0..20 {
+        add_many(&engine, "s", 1 + round * 100..1 + (round + 1) * 100);
+        engine.tick().unwrap();
+        engine.snapshot().unwrap();
+    }
+    engine.close().unwrap();
+    let damaged = world.fork();
+    for place in &damaged.places {
+        place.parts().into_iter().for_each(|key| place.damage_part(key));
+    }
+    let error = damaged.options().open().unwrap_err();
+    assert!(matches!(error, OpenError::Snapshots { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("snapshot store a-0001") && text.contains("snapshot store b-0001"), "{text}");
+    assert!(text.contains("Copy the whole directory"), "{text}");
+    let lost = world.fork();
+    lost.places.iter().for_each(MemoryPlace::lose);
+    let text = lost.options().open().unwrap_err().to_string();
+    assert!(text.contains("start-missing"), "{text}");
+}
+
+/// Of two copies to one and back: what is used no more is removed, but not before it may be.
+#[test]
+fn the_number_of_copies_may_change() {
+    let world = World::new();
+    let engine = world.open();
+    add_many(&engine, "s", 1..100);
+    engine.snapshot().unwrap();
+    engine.submit(&add("s", 100)).result.unwrap();
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    let engine = world.options().snapshot_copies(1).open().unwrap().0;
+    assert!(!world.places[0].parts().is_empty(), "it is the older one");
+    engine.submit(&add("s", 101)).result.unwrap();
+    let report = engine.snapshot().unwrap().unwrap();
+    assert_eq!(report.store, "b");
+    assert!(world.places[0].parts().is_empty());
+    let digest = engine.digest();
+    engine.close().unwrap();
+    let (engine, report) = world.options().open().unwrap();
+    assert_eq!((engine.digest(), &report.warnings[..]), (digest, &[][..]));
+    engine.submit(&add("s", 102)).result.unwrap();
+    assert_eq!(engine.snapshot().unwrap().unwrap().store, "a");
+}
+
+/// A disk that is full: nothing is written, nothing is given up, and it goes on when there is room.
+#[test]
+fn without_room_nothing_is_begun() {
+    let world = World::new();
+    let engine = world.open();
+    add_many(&engine, "s", 1..100);
+    world.places.iter().for_each(|place| place.set_capacity(Some(100_000)));
+    assert!(matches!(engine.snapshot(), Err(SnapshotError::NoRoom { .. })));
+    let stats = engine.stats().snapshots;
+    assert!(stats.stores.iter().all(|store| store.trouble.is_none()), "{stats:?}");
+    assert!(stats.last_error.is_some_and(|why| why.contains("no room")));
+    world.places.iter().for_each(|place| place.set_capacity(Some(3_000_000)));
+    engine.snapshot().unwrap();
+    assert!(engine.stats().snapshots.last_error.is_none());
+}
+
+/// What failed is tried again after a pause, not at every turn.
+#[test]
+fn a_failure_is_followed_by_a_pause() {
+    let world = World::new();
+    let engine = world.options().snapshot_log_bytes(1).open().unwrap().0;
+    world.places[0].fail_after(Some(0));
+    world.places[1].fail_after(Some(0));
+    for id in 1..100 {
+        engine.execute_blocking(&add("s", id)).unwrap();
+        engine.tick().unwrap();
+        world.clock.advance(Duration::from_millis(100));
+    }
+    let failed = engine.stats().snapshots.failed;
+    assert!((3..=6).contains(&failed), "{failed} failures in 10 seconds");
+    world.places[0].fail_after(None);
+    world.places[1].fail_after(None);
+    world.clock.advance(Duration::from_secs(60));
+    engine.tick().unwrap();
+    assert_eq!(engine.stats().snapshots.taken, 1);
+}
+
+/// The snapshots of other data are not touched.
+#[test]
+fn snapshots_of_other_data_are_refused() {
+    let other = World::new();
+    let engine = other.options().new_store_id(|| [9; 16]).open().unwrap().0;
+    add_many(&engine, "s", 1..10);
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    let mut world = World::new();
+    let engine = world.options().new_store_id(|| [8; 16]).open().unwrap().0;
+    add_many(&engine, "s", 1..20);
+    engine.close().unwrap();
+    world.places = other.places;
+    let error = world.options().open().unwrap_err();
+    assert!(matches!(error, OpenError::ForeignSnapshot { .. }), "{error}");
+}
