@@ -282,3 +282,35 @@ fn snapshots_of_other_data_are_refused() {
     let error = world.options().open().unwrap_err();
     assert!(matches!(error, OpenError::ForeignSnapshot { .. }), "{error}");
 }
+
+/// What an unfinished turn left is gone after the next one.
+#[test]
+fn an_unfinished_turn_leaves_nothing_for_ever() {
+    for operation in 0..12 {
+        let mut world = World::new();
+        let engine = world.open();
+        for round in 0..3 {
+            add_many(&engine, "s", 1 + round * 10..1 + (round + 1) * 10);
+            engine.snapshot().unwrap();
+        }
+        add_many(&engine, "s", 31..40);
+        // The turn of place b, which a crash cuts off.
+        world.places[1].fail_after(Some(operation));
+        let _ = engine.snapshot();
+        drop(engine);
+        world = World { places: world.places.each_ref().map(|place| place.after_crash(operation)), ..world };
+        let engine = world.open();
+        for id in 40..44 {
+            engine.execute_blocking(&add("s", id)).unwrap();
+            engine.snapshot().unwrap();
+        }
+        for place in &world.places {
+            let root = &place.roots()[0];
+            assert_eq!(
+                place.parts().len(),
+                root.part_count as usize + root.dropped.len(),
+                "cut off at {operation}"
+            );
+        }
+    }
+}
