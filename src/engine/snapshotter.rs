@@ -300,7 +300,7 @@ impl Turn<'_> {
         }
         // What was given up here is of little use as long as the other place has a snapshot.
         if slot.store.is_none() && elsewhere {
-            slot.remove_replaced_now()?;
+            slot.remove_replaced()?;
             if fits(slot)? {
                 return Ok(());
             }

@@ -119,13 +119,9 @@ impl Slot {
         self.trouble = None;
     }
 
-    /// Removes the stores that are replaced by the one in use. What fails is only space, and tried again next time.
+    /// Removes what was given up. To be called when the store in use has a root; for want of room also before. What
+    /// fails is only space, and tried again next time.
     pub(crate) fn remove_replaced(&mut self) -> Result<(), StoreError> {
-        if self.root.is_some() { self.remove_replaced_now() } else { Ok(()) }
-    }
-
-    /// The same, even if the store in use has no root: for want of room.
-    pub(crate) fn remove_replaced_now(&mut self) -> Result<(), StoreError> {
         if self.store.is_none() && self.generation > 0 {
             self.place.remove(self.generation)?;
         }

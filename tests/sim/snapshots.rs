@@ -314,3 +314,20 @@ fn an_unfinished_turn_leaves_nothing_for_ever() {
         }
     }
 }
+
+/// A snapshot proves that the log came so far, even if it can't be loaded any more.
+#[test]
+fn a_log_that_ends_before_a_damaged_snapshot_is_refused() {
+    let world = World::new();
+    let engine = world.open();
+    add_many(&engine, "s", 1..10);
+    engine.snapshot().unwrap();
+    add_many(&engine, "s", 10..20);
+    let before = world.disk.fork();
+    add_many(&engine, "s", 20..30);
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    world.places[1].parts().into_iter().for_each(|key| world.places[1].damage_part(key));
+    let text = World { disk: before, ..world }.options().open().unwrap_err().to_string();
+    assert!(text.contains("proven-by-snapshot"), "{text}");
+}
