@@ -116,7 +116,6 @@ pub struct Engine {
 }
 
 /// What all clones, waiters and helpers share.
-#[derive(Debug)]
 pub(crate) struct Shared {
     core: Mutex<Core>,
     /// Lock order: the writer before the core. `None` when the engine was closed.
@@ -420,6 +419,13 @@ impl Drop for EndsOnPanic<'_> {
 }
 
 const PANICKED: &str = "a panic while the state was being changed";
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Not the data: this ends up in messages.
+        f.debug_struct("Engine").field("progress", &self.progress).finish_non_exhaustive()
+    }
+}
 
 impl Shared {
     /// The core, locked. A panic under the lock ends the engine: what it left half done must not be built upon (I8).
