@@ -120,7 +120,7 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let dir = options.data_dir()?;
     let lock = lock(&dir)?;
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
-    let snapshots = load_snapshot(&options.snapshot_places(&dir)?, owner)?;
+    let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };

@@ -10,8 +10,13 @@ use crate::io::real::{RealClock, RealDir};
 use crate::io::{Clock, Dir};
 use crate::recovery::RecoveryReport;
 use crate::snapshot::SnapshotPlace;
+use crate::snapshot::guard::Guarded;
+use crate::snapshot::sled_place::SledPlace;
 use crate::state::entries::NodeLimits;
 use crate::wal::LogOptions;
+
+/// Where the snapshots lie in the data directory.
+const SNAPSHOT_DIR: &str = "snapshot";
 
 /// When the log is synced to disk (`appendfsync`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -210,11 +215,13 @@ impl Options {
         Engine::open(self)
     }
 
-    pub(crate) fn snapshot_places(
-        &self,
-        _dir: &Arc<dyn Dir>,
-    ) -> Result<Vec<Arc<dyn SnapshotPlace>>, OpenError> {
-        Ok(self.places.clone().unwrap_or_default())
+    /// The places for snapshots, those that are used and those that were.
+    pub(crate) fn snapshot_places(&self, dir: &Arc<dyn Dir>) -> Vec<Arc<dyn SnapshotPlace>> {
+        let sled = |name| {
+            let place = SledPlace::new(dir.path().join(SNAPSHOT_DIR), name);
+            Arc::new(Guarded::new(Arc::new(place))) as Arc<dyn SnapshotPlace>
+        };
+        self.places.clone().unwrap_or_else(|| vec![sled("a"), sled("b")])
     }
 
     pub(crate) fn data_dir(&self) -> Result<Arc<dyn Dir>, OpenError> {

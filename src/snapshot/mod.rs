@@ -8,9 +8,18 @@
 //! may be there, gone or damaged after a crash. It knows neither records nor states. The protocol that makes a
 //! snapshot safe on that is the engine's (`engine/snapshotter.rs`), the same for every store.
 
+mod chunk;
+mod files;
+pub(crate) mod guard;
 #[cfg(feature = "sim")]
 pub mod memory_store;
+pub(crate) mod sled_place;
+mod sled_repair;
+mod sled_store;
+#[cfg(test)]
+mod sled_tests;
 pub(crate) mod slot;
+mod store_file;
 
 use std::fmt;
 use std::io;

@@ -1,0 +1,882 @@
+//! A snapshot store in a sled database. This is the only file that names sled.
+//!
+//! sled 1.0.0-alpha.124 keeps what it flushed, through any crash, if it is used in the way that is written down here
+//! and in `sled_repair.rs`, rule by rule. What it does after an error can't be relied on: a flush that failed makes the
+//! next one wait for ever, dropping a database, a tree or an iterator flushes, and a failed read spoils the handle. So a
+//! database that ever said no is forgotten, never dropped: its memory and its files stay with the process. It may also
+//! hang or panic by itself; `guard.rs` is for that.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::chunk::{Item, PIECE_BYTES, VALUE_BYTES};
+use super::files::sync_tree;
+use super::sled_repair::{repair, write_mark};
+use super::{Root, SnapshotStore, StoreError};
+use crate::id::{PageNo, PartKey, Seq, StoreId};
+
+/// The entries of a leaf. It is part of a database's format: sled refuses to open one with another. Few, since removing
+/// one part writes the whole leaf again: with 16, removing every tenth part of 64 MB wrote 114 MB; with 4, 6 MB.
+const FANOUT: usize = 4;
+/// What clean leaves may take in memory.
+const CACHE_BYTES: usize = 64 << 20;
+const COMPRESSION: i32 = 3;
+/// So much goes into sled at once.
+const BATCH_BYTES: usize = 1 << 20;
+/// sled never gives up the memory of a leaf that it wrote, as long as the database is open. So after that much it is
+/// closed and opened again.
+const GROWTH_BYTES: usize = 64 << 20;
+/// What a leaf takes at most.
+const LEAF_BYTES: usize = FANOUT * VALUE_BYTES;
+/// A second thread is needed: an opening waits, on one, for what it gave the pool to do.
+const POOL_THREADS: usize = 2;
+/// Flushing moves leaves together, which makes room for the next flush to do so. This often suffices.
+const SETTLING_FLUSHES: usize = 8;
+/// The same after that many chunks were removed; less is soon filled again.
+const SHRINK_CHUNKS: usize = 256;
+const SHRINKING_FLUSHES: u8 = 60;
+const QUIET_FLUSHES: u8 = 17;
+/// The key that [`Session::shrink`] writes. It is before all others, and no scan begins there.
+const TICK_KEY: &[u8] = &[0];
+/// How long a thread of sled may take to let the lock on the directory go after it was closed.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The number of the encoding of a root.
+const ROOT_FORMAT: u32 = 0;
+const ROOT_LIMIT: usize = 2 << 30;
+
+type Db = sled::Db<FANOUT>;
+
+/// A snapshot store in a sled database.
+pub(crate) struct SledStore {
+    name: String,
+    owner: StoreId,
+    handle: Mutex<Handle>,
+}
+
+/// The way to the database.
+struct Handle {
+    /// All calls into sled run in a pool of its own, whose panics end at the caller: one in the process's common pool
+    /// aborts the process. Each store has its own, since calls that wait in it (see [`POOL_THREADS`]) or never end
+    /// would take the threads of another.
+    pool: rayon::ThreadPool,
+    /// There is exactly one owner of the database. It is taken out for a call and put back when that succeeded, so an
+    /// error or a panic forgets it.
+    session: Option<ManuallyDrop<Session>>,
+    /// Why it is not there any more.
+    failed: Option<StoreError>,
+}
+
+/// An open database, and what is not in it yet.
+struct Session {
+    path: PathBuf,
+    owner: StoreId,
+    /// There, but for the time between closing and opening.
+    db: Option<Db>,
+    batch: sled::Batch,
+    batch_bytes: usize,
+    /// How much memory of leaves that were written may have been taken since it was opened.
+    grown: usize,
+    /// Something was written since the last flush.
+    dirty: bool,
+    /// How many chunks were removed since it was opened.
+    removed: usize,
+    /// Items to be removed whose chunks can't be told without a search.
+    unclear: BTreeSet<Item>,
+}
+
+impl SledStore {
+    /// Creates an empty database in an empty directory and closes it. What is in the directory then is not durable yet.
+    pub(super) fn create_files(path: &Path, owner: StoreId) -> io::Result<()> {
+        let pool = pool()?;
+        pool.install(|| {
+            let mut session = ManuallyDrop::new(Session::new(path, owner, open_unrepaired(path)?));
+            session.close()
+        })
+    }
+
+    /// Opens the database in that directory.
+    pub(super) fn open(name: String, path: &Path, owner: StoreId) -> io::Result<Self> {
+        let pool = pool()?;
+        let session =
+            pool.install(|| Ok::<_, io::Error>(ManuallyDrop::new(Session::new(path, owner, open(path)?))))?;
+        let handle = Handle { pool, session: Some(session), failed: None };
+        Ok(Self { name, owner, handle: Mutex::new(handle) })
+    }
+
+    fn handle(&self) -> MutexGuard<'_, Handle> {
+        // A call that panicked has left no session behind, which says all.
+        self.handle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a call. If it fails, that was the last one.
+    fn call<T: Send>(
+        &self,
+        call: impl FnOnce(&mut Session) -> io::Result<T> + Send,
+    ) -> Result<T, StoreError> {
+        let mut handle = self.handle();
+        let Some(mut session) = handle.session.take() else {
+            let panicked = || self.error(&io::Error::other("a call into it panicked"));
+            return Err(handle.failed.clone().unwrap_or_else(panicked));
+        };
+        match handle.pool.install(|| call(&mut session)) {
+            Ok(value) => {
+                handle.session = Some(session);
+                Ok(value)
+            }
+            Err(e) => {
+                // IMPORTANT: the session is forgotten here. Dropping it would flush, and wait for ever.
+                let error = self.error(&plain(e));
+                handle.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn error(&self, e: &io::Error) -> StoreError {
+        StoreError { store: self.name.clone(), kind: e.kind(), why: e.to_string() }
+    }
+}
+
+impl Drop for SledStore {
+    fn drop(&mut self) {
+        let mut handle = self.handle();
+        if let Some(mut session) = handle.session.take() {
+            // What it says concerns nobody any more: what counts was flushed before.
+            let _ = handle.pool.install(|| session.close());
+        }
+    }
+}
+
+impl fmt::Debug for SledStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SledStore({})", self.name)
+    }
+}
+
+impl SnapshotStore for SledStore {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn owner(&self) -> StoreId {
+        self.owner
+    }
+
+    fn roots(&self) -> Result<Vec<Root>, StoreError> {
+        let found = self.call(Session::roots)?;
+        found.map_err(|e| self.error(&e))
+    }
+
+    fn read(&self, key: PartKey) -> Result<Vec<u8>, StoreError> {
+        let found = self.call(|session| session.read(Item::Part(key)))?;
+        found.map_err(|e| self.error(&e))
+    }
+
+    fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError> {
+        self.call(|session| session.keys_after(seq))
+    }
+
+    fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
+        self.call(|session| session.put(Item::Part(key), bytes))
+    }
+
+    fn remove(&self, key: PartKey) -> Result<(), StoreError> {
+        self.call(|session| session.remove(Item::Part(key)))
+    }
+
+    fn put_root(&self, root: &Root) -> Result<(), StoreError> {
+        let bytes = encode_root(root).map_err(|e| self.error(&e))?;
+        self.call(|session| session.put(Item::Root(root.seq), &bytes))
+    }
+
+    fn remove_root(&self, seq: Seq) -> Result<(), StoreError> {
+        self.call(|session| session.remove(Item::Root(seq)))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.call(Session::flush)
+    }
+
+    fn abandon(&self) {
+        let mut handle = self.handle();
+        // Forgotten: closing it would make durable what was put so far.
+        handle.session = None;
+        let gone = io::Error::other("it was given up");
+        handle.failed.get_or_insert_with(|| self.error(&gone));
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.call(|session| {
+            session.flush()?;
+            session.reopen()
+        })
+    }
+}
+
+impl Session {
+    fn new(path: &Path, owner: StoreId, db: Db) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            owner,
+            db: Some(db),
+            batch: sled::Batch::default(),
+            batch_bytes: 0,
+            grown: 0,
+            dirty: false,
+            removed: 0,
+            unclear: BTreeSet::new(),
+        }
+    }
+
+    fn db(&self) -> io::Result<&Db> {
+        self.db.as_ref().ok_or_else(|| io::Error::other("it is closed"))
+    }
+
+    fn put(&mut self, item: Item, bytes: &[u8]) -> io::Result<()> {
+        for (key, value) in item.values(self.owner, bytes)? {
+            self.batch_bytes += key.len() + value.len();
+            self.batch.insert(key, value);
+            if self.batch_bytes >= BATCH_BYTES {
+                self.apply()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands sled what was put since the last time.
+    fn apply(&mut self) -> io::Result<()> {
+        if self.batch_bytes == 0 {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        let bytes = std::mem::take(&mut self.batch_bytes);
+        self.dirty = true;
+        self.db()?.apply_batch(batch)?;
+        self.grow(bytes)
+    }
+
+    fn grow(&mut self, bytes: usize) -> io::Result<()> {
+        self.grown += bytes;
+        if self.grown < GROWTH_BYTES { Ok(()) } else { self.reopen() }
+    }
+
+    /// The outer error is sled's, the inner one says what is wrong with the item.
+    fn read(&mut self, item: Item) -> io::Result<io::Result<Vec<u8>>> {
+        self.apply()?;
+        let db = self.db()?;
+        let mut failed = None;
+        let found = item.assemble(self.owner, |chunk| {
+            db.get(item.key(chunk)).or_else(|e| {
+                failed = Some(e);
+                Ok(None)
+            })
+        });
+        match failed {
+            Some(e) => Err(io::Error::new(e.kind(), format!("{item}: {}", plain(e)))),
+            None => Ok(found),
+        }
+    }
+
+    /// The chunks go last to first: what a crash leaves is still seen from the first one.
+    fn remove(&mut self, item: Item) -> io::Result<()> {
+        self.apply()?;
+        let db = self.db()?;
+        let loaded = db.storage_stats().cache.cache_misses;
+        let first = db.get(item.key(0))?;
+        let Some(Ok(mut end)) = first.map(|value| item.count_in(self.owner, 0, &value)) else {
+            self.unclear.insert(item);
+            return Ok(());
+        };
+        // More than it says if a longer one with this key was there before.
+        while db.contains_key(item.key(end))? {
+            end += 1;
+        }
+        for chunk in (0..end).rev() {
+            // Not in a batch: that way sled would keep leaves that became empty for ever.
+            db.remove(item.key(chunk))?;
+        }
+        let loaded = db.storage_stats().cache.cache_misses - loaded;
+        self.dirty = true;
+        self.removed += end as usize;
+        self.grow(usize::try_from(loaded).unwrap_or(usize::MAX).saturating_mul(LEAF_BYTES))
+    }
+
+    /// Removes what [`Session::remove`] could not tell.
+    fn sweep(&mut self) -> io::Result<()> {
+        for item in std::mem::take(&mut self.unclear) {
+            let mut keys = Vec::new();
+            self.scan(item.bounds(), |key, _| {
+                keys.push(key.to_vec());
+                Ok(())
+            })?;
+            for key in keys {
+                self.dirty = true;
+                self.removed += 1;
+                self.db()?.remove(key)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keys_after(&mut self, seq: Seq) -> io::Result<Vec<PartKey>> {
+        self.sweep()?;
+        let Some(next) = seq.get().checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let from = Item::Part(PartKey { changed_at: Seq::new(next), page: PageNo::ZERO });
+        let to = Item::Part(PartKey { changed_at: Seq::new(u64::MAX), page: PageNo::new(u64::MAX) });
+        let mut keys: Vec<PartKey> = Vec::new();
+        self.scan((from.key(0), to.key(u32::MAX)), |key, _| {
+            if let (Item::Part(part), _) = Item::parse(key)?
+                && keys.last() != Some(&part)
+            {
+                keys.push(part);
+            }
+            Ok(())
+        })?;
+        Ok(keys)
+    }
+
+    /// The outer error is sled's, the inner one is about a root of a newer format.
+    fn roots(&mut self) -> io::Result<io::Result<Vec<Root>>> {
+        self.sweep()?;
+        let mut seqs: Vec<Seq> = Vec::new();
+        let bounds = (Item::Root(Seq::ZERO).key(0), Item::Root(Seq::new(u64::MAX)).key(u32::MAX));
+        self.scan(bounds, |key, _| {
+            if let (Item::Root(seq), _) = Item::parse(key)?
+                && seqs.last() != Some(&seq)
+            {
+                seqs.push(seq);
+            }
+            Ok(())
+        })?;
+        let mut roots = Vec::new();
+        for seq in seqs.into_iter().rev() {
+            let Ok(bytes) = self.read(Item::Root(seq))? else { continue };
+            match decode_root(seq, &bytes) {
+                Ok(Some(root)) => roots.push(root),
+                Ok(None) => {}
+                Err(e) => return Ok(Err(e)),
+            }
+        }
+        Ok(Ok(roots))
+    }
+
+    /// Shows all entries whose keys lie within bounds, in order.
+    fn scan(
+        &mut self,
+        (from, to): (Vec<u8>, Vec<u8>),
+        mut show: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.apply()?;
+        if self.dirty {
+            // IMPORTANT: an iterator holds a clone of the tree, so dropping it flushes, and does not say how that went.
+            self.flush_written()?;
+        }
+        let db = self.db()?;
+        // The upper bound is ours: sled's iterator does not stop at one, it goes on to the last leaf in search of more.
+        // And it is not dropped when an error ends this early.
+        let mut entries = ManuallyDrop::new(db.range(from..));
+        for entry in &mut *entries {
+            let (key, value) = entry?;
+            if *key > *to {
+                break;
+            }
+            show(&key, &value)?;
+        }
+        drop(ManuallyDrop::into_inner(entries));
+        db.check_error()
+    }
+
+    fn flush_written(&mut self) -> io::Result<()> {
+        self.db()?.flush()?;
+        // IMPORTANT: so that an opening notices if sled's metadata falls back behind this.
+        write_mark(&self.path)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.apply()?;
+        self.flush_written()?;
+        self.sweep()?;
+        if self.dirty { self.flush_written() } else { Ok(()) }
+    }
+
+    /// Lets the files of sled shrink after something was removed.
+    ///
+    /// A flush moves leaves into gaps that the flushes before it left, and cuts a file if it was longer at some time
+    /// since the database was opened; one that has nothing to write does neither. And gaps are let go in lots of 16
+    /// only. So it gets something to write until nothing has moved for longer than that.
+    fn shrink(&mut self) -> io::Result<()> {
+        if self.removed < SHRINK_CHUNKS {
+            return Ok(());
+        }
+        self.removed = 0;
+        let db = self.db()?;
+        let mut quiet = 0;
+        for tick in 0..SHRINKING_FLUSHES {
+            db.insert(TICK_KEY, [tick])?;
+            let flushed = db.flush()?;
+            let moved = flushed.objects_flushed > 1 || flushed.write_batch.truncated_files > 0;
+            quiet = if moved { 0 } else { quiet + 1 };
+            if quiet == QUIET_FLUSHES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the database. After an error it is still there, to be forgotten.
+    fn close(&mut self) -> io::Result<()> {
+        self.shrink()?;
+        // IMPORTANT: dropping a database flushes it several times and says nothing, and if one of these fails the next
+        // one waits for ever. So there must be nothing left to flush.
+        let db = self.db()?;
+        for _ in 0..SETTLING_FLUSHES {
+            if db.flush()?.objects_flushed == 0 {
+                break;
+            }
+        }
+        db.check_error()?;
+        self.dirty = false;
+        drop(self.db.take());
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> io::Result<()> {
+        self.close()?;
+        let since = Instant::now();
+        let db = loop {
+            match open(&self.path) {
+                // A thread of the one that was just closed may hold it still.
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && since.elapsed() < LOCK_PATIENCE => {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                opened => break opened?,
+            }
+        };
+        self.db = Some(db);
+        self.grown = 0;
+        Ok(())
+    }
+}
+
+fn pool() -> io::Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(POOL_THREADS)
+        .thread_name(|n| format!("snapshot-sled-{n}"))
+        // Who waits for what panicked notices it by itself.
+        .panic_handler(|_| {})
+        .build()
+        .map_err(io::Error::other)
+}
+
+fn open(path: &Path) -> io::Result<Db> {
+    // IMPORTANT: before every opening, also after our own closing: without it the second opening after a crash inside
+    // the first one loses everything.
+    repair(path)?;
+    let db = ManuallyDrop::new(open_unrepaired(path)?);
+    // IMPORTANT: what is read from now on counts as durable, and a process that was killed may have left it in the page
+    // cache only.
+    sync_tree(path)?;
+    Ok(ManuallyDrop::into_inner(db))
+}
+
+fn open_unrepaired(path: &Path) -> io::Result<Db> {
+    sled::Config::new()
+        .path(path)
+        // It is us who says when: a background flush could fail behind our back, and sled aborts the process then.
+        .flush_every_ms(None)
+        .cache_capacity_bytes(CACHE_BYTES)
+        .zstd_compression_level(COMPRESSION)
+        .open::<FANOUT>()
+        .map_err(plain)
+}
+
+/// sled puts the lines of its source that an error came by before it.
+fn plain(e: io::Error) -> io::Error {
+    let text = e.to_string();
+    match text.strip_prefix("sled:").and_then(|text| text.rsplit(" -> ").next()) {
+        Some(plain) => io::Error::new(e.kind(), plain),
+        None => e,
+    }
+}
+
+fn root_config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<ROOT_LIMIT>()
+}
+
+fn encode_root(root: &Root) -> io::Result<Vec<u8>> {
+    let mut bytes = ROOT_FORMAT.to_le_bytes().to_vec();
+    let body = bincode::serde::encode_to_vec(root, bincode::config::standard()).map_err(io::Error::other)?;
+    bytes.extend_from_slice(&body);
+    Ok(bytes)
+}
+
+/// `None` if it is not the root of that batch.
+///
+/// # Errors
+/// If it is of a newer format.
+fn decode_root(seq: Seq, bytes: &[u8]) -> io::Result<Option<Root>> {
+    let Some((format, body)) = bytes.split_first_chunk() else { return Ok(None) };
+    let format = u32::from_le_bytes(*format);
+    if format > ROOT_FORMAT {
+        let why = format!(
+            "{} is of format {format}, and this version knows formats up to {ROOT_FORMAT}; use a newer version",
+            Item::Root(seq)
+        );
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
+    let decoded: Result<(Root, usize), _> = bincode::serde::decode_from_slice(body, root_config());
+    Ok(decoded.ok().filter(|(root, length)| root.seq == seq && *length == body.len()).map(|(root, _)| root))
+}
+
+const _: () = assert!(PIECE_BYTES < VALUE_BYTES && VALUE_BYTES < BATCH_BYTES);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const OWNER: StoreId = StoreId::new([3; 16]);
+
+    fn part(n: u64) -> PartKey {
+        PartKey { changed_at: Seq::new(n), page: PageNo::new(n) }
+    }
+
+    fn created() -> (tempfile::TempDir, SledStore) {
+        let dir = tempfile::tempdir().unwrap();
+        SledStore::create_files(dir.path(), OWNER).unwrap();
+        let store = opened(dir.path());
+        (dir, store)
+    }
+
+    fn opened(dir: &Path) -> SledStore {
+        SledStore::open("a-0001".into(), dir, OWNER).unwrap()
+    }
+
+    /// The names in the metadata directory, in order.
+    fn metadata(dir: &Path) -> Vec<String> {
+        let names = fs::read_dir(dir.join("metadata")).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.starts_with("DO_NOT"));
+        names.sort();
+        names
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let target = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy(&path, &target);
+            } else {
+                fs::copy(&path, &target).unwrap();
+            }
+        }
+    }
+
+    /// The states that a crash inside sled's opening leaves, made from the files before and after it.
+    fn states_within_an_opening() -> Vec<(&'static str, tempfile::TempDir)> {
+        let (before, store) = created();
+        for n in 1..=100 {
+            store.put(part(n), &[n as u8; 5000]).unwrap();
+        }
+        store.flush().unwrap();
+        drop(store);
+        let after = tempfile::tempdir().unwrap();
+        copy(before.path(), after.path());
+        drop(opened(after.path()));
+        let [log, snapshot] = metadata(before.path()).try_into().unwrap();
+        let [next_log, next_snapshot] = metadata(after.path()).try_into().unwrap();
+        let number = |name: &str| u64::from_str_radix(name.split('_').next_back().unwrap(), 16).unwrap();
+        assert_eq!(
+            [number(&log), number(&next_snapshot), number(&next_log)],
+            [2, 2, 3].map(|n| n + number(&snapshot) - 1)
+        );
+        let unfinished = format!("{next_snapshot}.tmp");
+        // In the order in which sled does it.
+        type Copied<'a> = (&'a Path, &'a str, &'a str);
+        let states: [(&str, &[Copied<'_>]); 7] = [
+            ("nothing done", &[(before.path(), &log, &log), (before.path(), &snapshot, &snapshot)]),
+            (
+                "a new snapshot half written",
+                &[
+                    (before.path(), &log, &log),
+                    (before.path(), &snapshot, &snapshot),
+                    (before.path(), &snapshot, &unfinished),
+                ],
+            ),
+            (
+                "the new snapshot renamed",
+                &[
+                    (before.path(), &log, &log),
+                    (before.path(), &snapshot, &snapshot),
+                    (after.path(), &next_snapshot, &next_snapshot),
+                ],
+            ),
+            (
+                "the logs removed",
+                &[(before.path(), &snapshot, &snapshot), (after.path(), &next_snapshot, &next_snapshot)],
+            ),
+            (
+                "the old snapshot removed before the log",
+                &[(before.path(), &log, &log), (after.path(), &next_snapshot, &next_snapshot)],
+            ),
+            ("the old snapshot removed", &[(after.path(), &next_snapshot, &next_snapshot)]),
+            (
+                "all done",
+                &[(after.path(), &next_log, &next_log), (after.path(), &next_snapshot, &next_snapshot)],
+            ),
+        ];
+        let make = |(state, files): (&'static str, &[Copied<'_>])| {
+            let dir = tempfile::tempdir().unwrap();
+            copy(before.path(), dir.path());
+            fs::remove_dir_all(dir.path().join("metadata")).unwrap();
+            fs::create_dir(dir.path().join("metadata")).unwrap();
+            for (from, name, to) in files {
+                fs::copy(from.join("metadata").join(name), dir.path().join("metadata").join(to)).unwrap();
+            }
+            (state, dir)
+        };
+        states.into_iter().map(make).collect()
+    }
+
+    #[test]
+    fn a_crash_within_an_opening_loses_nothing() {
+        for (state, dir) in states_within_an_opening() {
+            // The second and third opening show what the first one did.
+            for opening in 1..=3 {
+                let store = opened(dir.path());
+                for n in 1..=100 {
+                    assert_eq!(store.read(part(n)).unwrap(), [n as u8; 5000], "{state}, opening {opening}");
+                }
+            }
+        }
+    }
+
+    /// Why there is a repair. If this fails, a newer sled may do without it.
+    #[test]
+    fn without_the_repair_the_second_opening_loses_everything() {
+        let states = states_within_an_opening();
+        let (_, dir) = states.iter().find(|(state, _)| *state == "the old snapshot removed").unwrap();
+        let count = || pool().unwrap().install(|| open_unrepaired(dir.path()).unwrap().len());
+        assert_eq!(count(), 100);
+        assert_eq!(metadata(dir.path()).len(), 1, "the snapshot is gone");
+        assert_eq!(count(), 0);
+    }
+
+    #[test]
+    fn it_is_compatible_only_with_its_own_fanout() {
+        let (dir, store) = created();
+        drop(store);
+        let other = pool().unwrap().install(|| sled::Config::new().path(dir.path()).open::<1024>().map(drop));
+        assert_eq!(other.unwrap_err().kind(), io::ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_part_is_removed_even_if_its_first_chunk_is_damaged_or_missing() {
+        let (_dir, store) = created();
+        for n in 1..=4 {
+            store.put(part(n), &[1; 100_000]).unwrap();
+        }
+        store
+            .call(|session| {
+                session.apply()?;
+                session.db()?.insert(Item::Part(part(2)).key(0), b"junk")?;
+                session.db()?.remove(Item::Part(part(3)).key(0)).map(drop)
+            })
+            .unwrap();
+        assert_eq!(store.read(part(2)).unwrap_err().why, "page 2 as of batch 2, chunk 0: it is cut short");
+        assert_eq!(store.read(part(3)).unwrap_err().kind, io::ErrorKind::NotFound);
+        assert_eq!(store.keys_after(Seq::ZERO).unwrap().len(), 4, "listed, whether they check out or not");
+        store.remove(part(2)).unwrap();
+        store.remove(part(3)).unwrap();
+        store.flush().unwrap();
+        assert_eq!(store.keys_after(Seq::ZERO).unwrap(), vec![part(1), part(4)]);
+        assert_eq!(store.read(part(4)).unwrap(), [1; 100_000]);
+        assert_eq!(store.call(|session| session.db().map(|db| db.len())).unwrap(), 2 * 7);
+    }
+
+    #[test]
+    fn roots_that_do_not_check_out_are_left_out_and_newer_ones_refused() {
+        let (_dir, store) = created();
+        let root = |seq| Root {
+            seq: Seq::new(seq),
+            part_count: 1,
+            fingerprint: 2,
+            bytes: 3,
+            dropped: vec![part(1)],
+            others: vec![],
+            head: vec![1; 50_000],
+        };
+        for seq in 1..=5 {
+            store.put_root(&root(seq)).unwrap();
+        }
+        store
+            .call(|session| {
+                session.apply()?;
+                session.db()?.remove(Item::Root(Seq::new(1)).key(0))?;
+                session.db()?.remove(Item::Root(Seq::new(2)).key(3))?;
+                let mut value = session.db()?.get(Item::Root(Seq::new(3)).key(2))?.unwrap();
+                value.make_mut()[100] ^= 1;
+                session.db()?.insert(Item::Root(Seq::new(3)).key(2), value)?;
+                let bytes = encode_root(&root(1))?;
+                session.put(Item::Root(Seq::new(5)), &bytes)
+            })
+            .unwrap();
+        assert_eq!(store.roots().unwrap(), vec![root(4)]);
+        for seq in 1..=3 {
+            store.remove_root(Seq::new(seq)).unwrap();
+        }
+        store.flush().unwrap();
+        store.call(|session| session.put(Item::Root(Seq::new(6)), &[1, 0, 0, 0, 77])).unwrap();
+        let error = store.roots().unwrap_err();
+        assert_eq!(error.kind, io::ErrorKind::Unsupported);
+        assert!(error.why.contains("root of batch 6 is of format 1"), "{error}");
+    }
+
+    #[test]
+    fn the_encoding_of_a_root_stays() {
+        let root = Root {
+            seq: Seq::new(1),
+            part_count: 2,
+            fingerprint: 3,
+            bytes: 4,
+            dropped: vec![part(5)],
+            others: vec![("b".into(), Seq::new(6))],
+            head: vec![7, 8],
+        };
+        let bytes = encode_root(&root).unwrap();
+        assert_eq!(bytes, [0, 0, 0, 0, 1, 2, 3, 4, 1, 5, 5, 1, 1, b'b', 6, 2, 7, 8]);
+        assert_eq!(decode_root(Seq::new(1), &bytes).unwrap(), Some(root));
+        assert_eq!(decode_root(Seq::new(2), &bytes).unwrap(), None);
+        for length in 0..bytes.len() {
+            assert_eq!(decode_root(Seq::new(1), &bytes[..length]).unwrap(), None);
+        }
+    }
+
+    /// sled keeps every leaf that it wrote in memory until it is closed.
+    #[test]
+    fn it_opens_itself_again_when_it_has_grown() {
+        let (dir, store) = created();
+        let first = metadata(dir.path());
+        for n in 1..=80 {
+            store.put(part(n), &vec![n as u8; 1 << 20]).unwrap();
+        }
+        store.flush().unwrap();
+        let second = metadata(dir.path());
+        assert_ne!(first, second, "opened again while it was written");
+        assert!(store.call(|session| Ok(session.grown)).unwrap() < GROWTH_BYTES);
+        store.reopen().unwrap();
+        for n in 1..=80 {
+            store.remove(part(n)).unwrap();
+        }
+        store.flush().unwrap();
+        assert_eq!(store.keys_after(Seq::ZERO).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn a_scan_ends_where_its_range_ends() {
+        let (_dir, store) = created();
+        store.put(part(1), &[1; 60_000]).unwrap();
+        for n in 2..=2000 {
+            store.put(part(n), &[1; 3000]).unwrap();
+        }
+        store.reopen().unwrap();
+        assert_eq!(store.roots().unwrap(), vec![]);
+        store.call(|session| session.db()?.remove(Item::Part(part(1)).key(0)).map(drop)).unwrap();
+        store.remove(part(1)).unwrap();
+        store.flush().unwrap();
+        let loaded = store.call(|session| Ok(session.db()?.storage_stats().cache.cache_misses)).unwrap();
+        assert!(loaded < 10, "{loaded} leaves were read");
+    }
+
+    #[test]
+    fn files_shrink_when_most_is_removed() {
+        let (dir, store) = created();
+        // What is not compressed away.
+        let mut noise = 1_u64;
+        let mut part_bytes = || -> Vec<u8> {
+            (0..10_000)
+                .map(|_| {
+                    noise =
+                        noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (noise >> 56) as u8
+                })
+                .collect()
+        };
+        for n in 1..=1000 {
+            store.put(part(n), &part_bytes()).unwrap();
+        }
+        store.flush().unwrap();
+        let size = || {
+            let slabs = fs::read_dir(dir.path().join("slabs")).unwrap();
+            slabs.map(|slab| slab.unwrap().metadata().unwrap().len()).sum::<u64>()
+        };
+        let before = size();
+        for n in (1..=1000).filter(|n| n % 10 != 0) {
+            store.remove(part(n)).unwrap();
+        }
+        store.flush().unwrap();
+        store.reopen().unwrap();
+        assert!(size() < before / 3, "{} of {before} bytes are left", size());
+        assert_eq!(store.keys_after(Seq::ZERO).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn leaves_that_became_empty_go() {
+        let (_dir, store) = created();
+        for n in 1..=500 {
+            store.put(part(n), &[1; 3000]).unwrap();
+        }
+        store.flush().unwrap();
+        for n in 1..=499 {
+            store.remove(part(n)).unwrap();
+        }
+        store.flush().unwrap();
+        let merged =
+            store.call(|session| Ok(session.db()?.storage_stats().cache.tree_leaves_merged)).unwrap();
+        assert!(merged > 25, "{merged}");
+    }
+
+    #[test]
+    fn after_an_error_or_a_panic_nothing_is_asked_and_dropping_does_not_wait() {
+        let (_dir, store) = created();
+        store.put(part(1), &[1; 3000]).unwrap();
+        let error =
+            store.call(|_| Err::<(), _>(io::Error::new(io::ErrorKind::StorageFull, "no room"))).unwrap_err();
+        assert_eq!(store.flush().unwrap_err(), error);
+        assert_eq!(store.read(part(1)).unwrap_err(), error);
+        drop(store);
+
+        let (_dir, store) = created();
+        let panicked = || drop(store.call(|_| -> io::Result<()> { panic!("in a test") }));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(panicked)).unwrap_err();
+        assert_eq!(store.flush().unwrap_err().why, "a call into it panicked");
+    }
+
+    /// A panic in what sled gives the pool to do would end the process if the pool were the common one.
+    #[test]
+    fn a_panic_in_the_pool_does_not_end_the_process() {
+        let pool = pool().unwrap();
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        pool.spawn(move || {
+            let _done = done;
+            panic!("in a test");
+        });
+        is_done.recv().unwrap_err();
+        assert_eq!(pool.install(|| 5), 5);
+    }
+}
