@@ -1,0 +1,124 @@
+//! Room in the log: who makes it, who waits for it, and what is said when there is none (I9).
+//!
+//! Room is asked for under the core's lock and made outside it. A segment that can't be made is not a failure: what adds
+//! is refused, and the helper tries again.
+
+use std::sync::{Arc, MutexGuard};
+
+use super::Shared;
+use super::core::{Core, Halt};
+use super::transaction::TransactionSize;
+use crate::error::Error;
+
+/// What is known about the space that the log has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogRoom {
+    /// Why commands that add are refused, if they are.
+    pub full: Option<String>,
+    /// Why the last segment that was wanted could not be made, though what is ready may last for a while.
+    pub no_segment: Option<String>,
+    /// How many bytes the disk has left; `None` if it can't be told.
+    pub free_bytes: Option<u64>,
+    /// Old segments that could not be removed so far.
+    pub unremoved: usize,
+}
+
+impl Shared {
+    /// The core, when nobody who came earlier is owed anything: readers whose turn it is, but for whom there was no
+    /// segment yet, come first.
+    pub(super) fn core_in_turn(&self) -> MutexGuard<'_, Core> {
+        loop {
+            let core = self.core();
+            if !core.owes_readers() {
+                return core;
+            }
+            drop(core);
+            self.serve_owed();
+        }
+    }
+
+    /// The core, with room ready for a transaction.
+    ///
+    /// # Errors
+    /// The core, and why the transaction must not begin.
+    pub(super) fn core_with_room(
+        &self,
+        size: TransactionSize,
+    ) -> Result<MutexGuard<'_, Core>, (MutexGuard<'_, Core>, Error)> {
+        loop {
+            let core = self.core_in_turn();
+            if let Some(error) = core.ended().cloned() {
+                return Err((core, error));
+            }
+            match core.room_for(size) {
+                Ok(()) => return Ok(core),
+                Err(Halt::Error(error)) => return Err((core, error)),
+                Err(Halt::NotYet) => {
+                    drop(core);
+                    self.make_room();
+                }
+            }
+        }
+    }
+
+    /// Makes the segments that someone waits for, and those that are made ahead. A failure that is final ends the
+    /// engine, and whoever asks next is told.
+    pub(super) fn make_room(&self) {
+        let _ = self.or_fail(self.spares.make());
+    }
+
+    /// As [`Shared::make_room`], but what failed before is tried again, and the ballast is made if there is plenty.
+    pub(super) fn retry_room(&self) -> Result<(), Error> {
+        self.or_fail(self.spares.retry())?;
+        if self.spares.have_plenty() {
+            self.ballast.make();
+        }
+        Ok(())
+    }
+
+    /// Serves readers whose turn it was when a segment was missing: makes it, and goes on until nobody is owed anything.
+    pub(super) fn serve_owed(&self) {
+        loop {
+            self.make_room();
+            let mut core = self.core();
+            core.serve_ready(self.clock.wall_ms());
+            let (then, done) = (core.after(), !core.owes_readers());
+            drop(core);
+            then.run();
+            if done {
+                return;
+            }
+        }
+    }
+
+    /// Whether the disk has little space: a segment could not be made, or not as long as it should be.
+    pub(crate) fn space_is_short(&self) -> bool {
+        self.spares.space_is_short()
+    }
+
+    /// To be called when space was freed: whoever needs room tries at once.
+    pub(crate) fn space_was_freed(&self) {
+        self.spares.space_was_freed();
+    }
+
+    /// Throws the ballast overboard; says whether there is more space now.
+    pub(crate) fn give_up_ballast(&self) -> bool {
+        let freed = self.ballast.give_up();
+        if freed {
+            self.space_was_freed();
+        }
+        freed
+    }
+
+    pub(super) fn log_room(&self) -> LogRoom {
+        let text = |why: Arc<str>| why.as_ref().to_owned();
+        let full = self.core().full_because().map(text);
+        LogRoom {
+            full,
+            no_segment: self.spares.no_room().map(text),
+            free_bytes: self.spares.free_bytes(),
+            unremoved: self.spares.stuck(),
+        }
+    }
+}
