@@ -30,6 +30,8 @@ pub struct Ballast {
 enum There {
     Yes,
     No,
+    /// Not any more.
+    GivenUp,
     /// The log was closed: it stays as it is.
     Closed,
 }
@@ -41,10 +43,11 @@ impl Ballast {
         Self { dir, there: Mutex::new(there) }
     }
 
-    /// Makes it, unless it is there or the disk is too small for it; says whether it is there now.
-    pub fn make(&self) -> bool {
+    /// Makes it, unless it is there or the disk is too small for it; says whether it is there now. One that was given
+    /// up is made again only where there is `plenty` of space.
+    pub fn make(&self, plenty: bool) -> bool {
         let mut there = self.lock();
-        if *there == There::No
+        if (*there == There::No || (*there == There::GivenUp && plenty))
             && let Some(bytes) = self.dir.free_bytes().ok().flatten().and_then(ballast_bytes)
             && self.fill(bytes).is_ok()
         {
@@ -59,7 +62,7 @@ impl Ballast {
         if *there != There::Yes || self.dir.remove(NAME).and_then(|()| self.dir.sync()).is_err() {
             return false;
         }
-        *there = There::No;
+        *there = There::GivenUp;
         true
     }
 
@@ -107,14 +110,14 @@ mod tests {
     fn it_is_made_kept_given_up_and_made_again() {
         let disk = SimDisk::new(0);
         let ballast = Ballast::find(disk.dir());
-        assert!(!ballast.make(), "nobody knows how large the disk is");
+        assert!(!ballast.make(true), "nobody knows how large the disk is");
         disk.set_capacity(Some(9 << 20));
-        assert!(ballast.make() && ballast.make());
+        assert!(ballast.make(false) && ballast.make(false));
         assert_eq!((disk.files(), disk.used()), (vec![NAME.to_owned()], 512 << 10));
         let found = Ballast::find(disk.dir());
         assert!(found.give_up() && !found.give_up());
         assert_eq!(disk.used(), 0);
-        assert!(found.make());
+        assert!(!found.make(false) && found.make(true));
         found.close();
         assert!(!found.give_up());
     }

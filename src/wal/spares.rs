@@ -278,12 +278,11 @@ impl Spares {
         shelf.short || shelf.no_room.is_some()
     }
 
-    /// Whether segments of full length are ready, as many as are made ahead, and nothing failed.
+    /// Whether all segments that are made ahead are ready, and nothing failed.
     #[must_use]
-    pub fn have_plenty(&self) -> bool {
+    pub fn are_ready(&self) -> bool {
         let shelf = self.shelf();
-        let full_length = shelf.ready.iter().filter(|bytes| **bytes >= self.segment_bytes).count();
-        full_length >= self.ahead && !shelf.short && shelf.no_room.is_none()
+        shelf.ready.len() >= self.ahead && shelf.no_room.is_none()
     }
 
     /// Whether something is to be made. Not, if that has just failed: see [`Spares::retry`].
@@ -423,8 +422,9 @@ impl Spares {
         for &ordinal in segments {
             let bytes = self.dir.open(&segment_name(ordinal)).and_then(|file| file.len()).unwrap_or(0);
             let bytes = bytes - bytes % self.alignment;
-            // What was made for one large batch is not kept.
-            if bytes >= self.floor_bytes && bytes <= self.segment_bytes.saturating_mul(2) {
+            // Others are of use on a full disk only. What was made for one large batch is not kept even there.
+            let usable = bytes >= self.floor_bytes && bytes <= self.segment_bytes.saturating_mul(2);
+            if bytes == self.segment_bytes || (usable && self.space_is_short()) {
                 work.pool.push((ordinal, bytes));
             } else {
                 self.remove(ordinal);
@@ -526,19 +526,35 @@ mod tests {
     }
 
     #[test]
-    fn old_segments_are_used_again_if_they_are_long_enough() {
+    fn old_segments_of_full_length_are_used_again() {
         let disk = SimDisk::new(0);
         let spares = spares(&disk);
         disk.write_file("0000000001.seg", &[7; 2048]);
         disk.write_file("0000000002.seg", &[7; 1024]);
-        disk.write_file("0000000003.seg", &[7; 2600]);
-        disk.write_file("0000000004.seg", &[7; 5000]);
+        disk.write_file("0000000003.seg", &[7; 2100]);
+        disk.write_file("0000000004.seg", &[7; 2560]);
         spares.retire(&[1, 2, 3, 4].map(Ordinal::new)).unwrap();
         assert_eq!(disk.files(), ["0000000001.seg", "0000000003.seg"]);
         spares.make().unwrap();
         assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
-        assert_eq!([spares.begin_next(), spares.begin_next()], [Some(2048), Some(2560)]);
+        assert_eq!([spares.begin_next(), spares.begin_next()], [Some(2048), Some(2048)]);
         assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn short_old_segments_are_used_where_there_is_no_other() {
+        const KIB: usize = 1024;
+        let disk = SimDisk::new(0);
+        let spares = Spares::new(disk.dir(), &options(4 << 20, 1), Ordinal::new(5));
+        disk.write_file("0000000001.seg", &vec![7; 1500 * KIB]);
+        disk.write_file("0000000002.seg", &vec![7; 1000 * KIB]);
+        disk.set_capacity(Some(disk.used()));
+        spares.make().unwrap();
+        assert!(spares.no_room().is_some());
+        spares.retire(&[1, 2].map(Ordinal::new)).unwrap();
+        spares.make().unwrap();
+        assert_eq!((disk.files(), lens(&disk)), (vec!["0000000006.seg".to_owned()], vec![1500 * KIB]));
+        assert!(spares.space_is_short() && spares.no_room().is_none());
     }
 
     #[test]
@@ -587,7 +603,7 @@ mod tests {
         disk.set_capacity(Some(17 * MIB));
         spares.make().unwrap();
         assert_eq!(lens(&disk), [2 * MIB, MIB, MIB].map(|bytes| usize::try_from(bytes).unwrap()));
-        assert!(spares.space_is_short() && !spares.have_plenty() && spares.no_room().is_none());
+        assert!(spares.space_is_short() && spares.are_ready());
     }
 
     #[test]
@@ -613,7 +629,7 @@ mod tests {
         assert_eq!(lens(&disk), before);
         assert_eq!(spares.room(next(50_000, Use::Adds)), Room::Full);
         assert_eq!(spares.room(next(9000, Use::Adds)), Room::Yes);
-        assert_eq!(spares.room(next(10_000, Use::Frees)), Room::NotYet);
+        assert_eq!(spares.room(next(12_000, Use::Frees)), Room::NotYet);
         assert_eq!(spares.begin_next(), Some(before[0] as u64));
     }
 
