@@ -123,7 +123,6 @@ impl Shared {
         Ok(())
     }
 
-
     /// A failure of the log ends the engine (I8). Not to be called by whoever has the writer.
     pub(super) fn or_fail<T>(&self, result: Result<T, LogError>) -> Result<T, Error> {
         result.map_err(|error| {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use super::Ticket;
 use super::options::Settings;
-use super::transaction::TransactionSize;
 use super::touched::{Place, Touched, touched};
+use super::transaction::TransactionSize;
 use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
 use super::watch::Watchers;
 use crate::error::Error;

@@ -126,3 +126,80 @@ impl Shared {
         }
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::Fields;
+    use crate::engine::{BlockingRead, Engine, Options, ReadOrWait};
+    use crate::io::sim::{SimClock, SimDisk};
+    use crate::op::{DbIndex, GroupFrom, GroupStart, NewId, XAdd, XGroupCreate, XReadGroup};
+    use std::time::Duration;
+
+    fn read(consumer: &'static str) -> XReadGroup {
+        let streams = vec![("s".into(), GroupFrom::New)];
+        let (group, consumer) = ("g".into(), consumer.into());
+        XReadGroup { db: DbIndex::default(), group, consumer, streams, count: None, no_ack: false }
+    }
+
+    /// Adds an entry and leaves the lock before those are served for whom a segment is missing; says whether there are
+    /// any.
+    fn add(engine: &Engine, bytes: usize) -> bool {
+        let fields = Fields::from_pairs([("f", "v".repeat(bytes))]);
+        let add = XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None };
+        loop {
+            let mut core = engine.shared.core();
+            match core.step(&add, 5) {
+                Ok(_) => {}
+                Err(Halt::NotYet) => {
+                    drop(core);
+                    engine.shared.make_room();
+                    continue;
+                }
+                Err(Halt::Error(error)) => panic!("{error}"),
+            }
+            core.finish(5);
+            let (then, owes) = (core.after(), core.owes_readers());
+            drop(core);
+            then.run();
+            return owes;
+        }
+    }
+
+    /// A reader waits for its delivery's segment, and before that is there somebody else asks for the same entry.
+    #[test]
+    fn nobody_overtakes_a_reader_whose_segment_is_missing() {
+        let disk = SimDisk::new(1);
+        let options = Options::simulated(disk.dir(), Arc::new(SimClock::new(5))).segment_bytes(8 * 1024);
+        let (engine, _) = options.open().unwrap();
+        let (key, group) = ("s".into(), "g".into());
+        let create =
+            XGroupCreate { key, group, start: GroupStart::Last, make_stream: true, entries_read: None };
+        engine.submit(&create).result.unwrap();
+        let mut missing = 0;
+        for round in 0..2000 {
+            let ReadOrWait::Waiting(first) = engine.read_or_wait(BlockingRead::Group(read("first"))) else {
+                panic!("there is nothing yet")
+            };
+            if add(&engine, round * 37 % 150) {
+                missing += 1;
+                assert_eq!(engine.stats().waiters, 1);
+                match missing % 3 {
+                    0 => assert!(engine.submit(&read("other")).result.unwrap().is_empty()),
+                    1 => {
+                        let size = TransactionSize { bytes: 10, adds: true };
+                        let steps = engine.transaction_of(size, |steps| steps.execute(&read("other")));
+                        assert!(steps.result.unwrap().unwrap().is_empty());
+                    }
+                    _ => {
+                        let other = engine.read_or_wait(BlockingRead::Group(read("other")));
+                        assert!(matches!(other, ReadOrWait::Waiting(_)), "{other:?}");
+                    }
+                }
+            }
+            let served = first.wait_blocking(Some(Duration::ZERO)).expect("it was served");
+            assert_eq!(served.result.unwrap()[0].entries.len(), 1, "round {round}");
+        }
+        assert!(missing >= 3, "{missing}");
+    }
+}

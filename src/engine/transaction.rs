@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::op::{Op, Refusal};
 
 /// What a step is told that would have to wait for a segment, which can't be waited for here.
-const OUTGROWN: &str = "this transaction is larger than the room that was made ready for it, so send it again or split it";
+const OUTGROWN: &str =
+    "this transaction is larger than the room that was made ready for it, so send it again or split it";
 
 /// How large a transaction may become: room for that is made ready before it begins, since inside it nothing waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -133,8 +133,8 @@ impl Dir for RealDir {
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {
-        let stat =
-            rustix::fs::statvfs(&self.path).map_err(|e| named("asking for the free space of", &self.path)(e.into()))?;
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|e| named("asking for the free space of", &self.path)(e.into()))?;
         Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
     }
 

@@ -128,7 +128,7 @@ impl Refusal {
             Self::NoSuchGroup { .. } | Self::NoSuchKeyOrGroup { .. } | Self::NoSuchGroupToRead { .. } => {
                 "NOGROUP"
             }
-            Self::LogFull { .. } => "MISCONF"
+            Self::LogFull { .. } => "MISCONF",
         }
     }
 }

@@ -47,7 +47,9 @@ pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result
 pub(super) fn new_file_of_zeros(dir: &dyn Dir, name: &str, bytes: u64) -> io::Result<()> {
     let created = match dir.create(name) {
         // What an attempt before left and could not remove.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => dir.remove(name).and_then(|()| dir.create(name)),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            dir.remove(name).and_then(|()| dir.create(name))
+        }
         created => created,
     };
     let filled = created.and_then(|file| {
@@ -466,7 +468,8 @@ impl Spares {
             io::ErrorKind::QuotaExceeded => "Disk quota exceeded".to_owned(),
             _ => error.to_string(),
         };
-        format!("no room for another segment in {}: {what}", self.dir.path().display()).replace(['\r', '\n'], " ")
+        format!("no room for another segment in {}: {what}", self.dir.path().display())
+            .replace(['\r', '\n'], " ")
     }
 
     /// Waits for a segment in the making; none is made from now on.

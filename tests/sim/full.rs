@@ -81,7 +81,8 @@ fn everything_else_works(engine: &Engine, what: &str) {
     assert_full(engine.execute_blocking(&add("new", 10)));
     assert_full(engine.execute_blocking(&create("new")));
     assert_eq!(engine.digest(), digest, "{what}: what is refused changes nothing");
-    let range = XRange { key: "full".into(), first: EntryId::MIN, last: EntryId::MAX, count: None, reverse: false };
+    let range =
+        XRange { key: "full".into(), first: EntryId::MIN, last: EntryId::MAX, count: None, reverse: false };
     let entries = engine.execute_blocking(&range).unwrap().unwrap();
     assert_eq!(entries.len() as u64, len(engine, "full"), "{what}");
     let rows = XPendingSummary { key: "kept".into(), group: "g".into() };
@@ -224,7 +225,10 @@ fn a_transaction_is_refused_whole_or_step_by_step() {
     assert_eq!(deleted.unwrap(), 1);
     disk.set_capacity(None);
     engine.tick().unwrap();
-    engine.redeem_blocking(engine.transaction_of(size, |steps| steps.execute(&large).map(drop))).unwrap().unwrap();
+    engine
+        .redeem_blocking(engine.transaction_of(size, |steps| steps.execute(&large).map(drop)))
+        .unwrap()
+        .unwrap();
 }
 
 /// The lock can't be left inside a transaction: what would need another segment is refused there, and the rest stands.
@@ -268,12 +272,13 @@ fn a_waiting_reader_gets_the_error_and_nothing_is_delivered() {
         let (disk, clock) = (SimDisk::new(1), clock());
         let (engine, _) = options(&disk, &clock).open().unwrap();
         engine.execute_blocking(&create("s")).unwrap();
-        engine.execute_blocking(&XGroupCreateConsumer {
-            key: "s".into(),
-            group: "g".into(),
-            consumer: "c".into(),
-        })
-        .unwrap();
+        engine
+            .execute_blocking(&XGroupCreateConsumer {
+                key: "s".into(),
+                group: "g".into(),
+                consumer: "c".into(),
+            })
+            .unwrap();
         disk.set_capacity(Some(disk.used()));
         loop {
             let waiting = wait(&engine, read("s", "c", None));
