@@ -127,7 +127,7 @@ impl Shared {
     }
 }
 
-#[cfg(all(test, feature = "sim"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::Fields;
