@@ -370,8 +370,7 @@ mod tests {
         }
     }
 
-    fn opened(disk: &SimDisk, spares: u64) -> Opened {
-        let spares = u32::try_from(spares).unwrap();
+    fn opened(disk: &SimDisk, spares: u32) -> Opened {
         let options =
             LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, spares, ..LogOptions::default() };
         open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).expect("nothing is wrong")
@@ -384,7 +383,8 @@ mod tests {
         for seed in 0..300 {
             let disk = SimDisk::new(seed);
             let mut rng = SimRng::new(seed);
-            let Opened { mut buffer, mut writer, spares, .. } = opened(&disk, rng.below(3));
+            let Opened { mut buffer, mut writer, spares, .. } =
+                opened(&disk, u32::try_from(rng.below(3)).unwrap());
             for _ in 0..100 {
                 let bound = if rng.one_in(10) { 12_000 } else { 700 };
                 let bytes = usize::try_from(rng.below(bound)).unwrap();
