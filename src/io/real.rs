@@ -169,8 +169,8 @@ impl Dir for RealDir {
             }
             Err(fs::TryLockError::Error(e)) => return Err(wrap(e)),
         }
-        file.set_len(0).map_err(wrap)?;
-        file.write_all_at(holder.as_bytes(), 0).map_err(wrap)?;
+        // The text is for messages only: a disk that is full must not keep anyone from opening.
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0));
         Ok(LockGuard::new(RealLock { _file: file }))
     }
 }

@@ -440,10 +440,11 @@ impl Opening<'_> {
         };
         let (file, cursor) = self.write_segment(&place, header, &past)?;
         self.commit(ordinal)?;
-        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
+        // Before anything else is written: on a full disk this is where space comes from.
         for (file, length, path) in &past.overlong {
             file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;
         }
+        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
         let spares = Arc::new(Spares::new(Arc::clone(&self.log_dir), self.options, ordinal));
         spares.retire(&past.idle).map_err(|e| self.retiring(e))?;
 
