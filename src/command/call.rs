@@ -269,7 +269,7 @@ fn reject(session: &Session, context: &Context, out: &mut Vec<u8>, error: &Comma
 }
 
 /// What an EXEC says that is refused itself: the transaction is over.
-fn exec_abort(error: CommandError) -> CommandError {
+pub(crate) fn exec_abort(error: CommandError) -> CommandError {
     match error {
         CommandError::Reply(text) => {
             let why = text.strip_prefix(b"ERR ").unwrap_or(&text);

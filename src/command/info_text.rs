@@ -135,7 +135,8 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "aof_rewrite_in_progress", 0);
     line(out, "aof_rewrite_scheduled", 0);
     line(out, "aof_last_bgrewrite_status", "ok");
-    line(out, "aof_last_write_status", "ok");
+    // As in Redis: an error while writes are refused.
+    line(out, "aof_last_write_status", if outside.stats.log_full.is_some() { "err" } else { "ok" });
     line(out, "claimlog_appendfsync", sync_mode_name(outside.settings.sync_mode));
     line(out, "claimlog_applied_seq", outside.stats.applied);
     line(out, "claimlog_durable_seq", outside.stats.durable);

@@ -1,12 +1,16 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH: several commands as one.
 
-use claimlog::engine::Watch;
+use claimlog::Error;
+use claimlog::engine::{TransactionSize, Watch};
 use claimlog::op::Key;
 
-use super::call::{Door, Outside, run};
+use super::call::{Door, Outside, exec_abort, run};
 use super::session::{Queue, Queued};
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
 use super::{Call, CommandError, Outcome};
+
+/// How much a transaction's changes may come to beyond what was sent: ids that are given out, deliveries, names.
+const ROOM_BYTES: usize = 64 * 1024;
 
 pub(crate) static SPEC_MULTI: CommandSpec = CommandSpec {
     name: "multi",
@@ -128,7 +132,9 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let before = Outside::of(engine);
     let start = call.reply.position();
     let (session, context, reply) = (&mut *call.session, call.context, &mut call.reply);
-    let ticket = engine.transaction(|transaction| {
+    let adds = queue.commands.iter().any(|queued| queued.found.spec.flags.has(Flag::DenyOom));
+    let size = TransactionSize { bytes: queue.bytes + ROOM_BYTES, adds };
+    let ticket = engine.transaction_of(size, |transaction| {
         if watch.as_ref().is_some_and(Watch::dirty) {
             reply.null_array();
             return Ok(());
@@ -147,7 +153,9 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         Ok(Err(why)) => Err(CommandError::Fatal(why)),
         Err(error) => {
             call.reply.truncate(start);
-            Err(error.into())
+            let refused = matches!(error, Error::Refused(_));
+            let error = CommandError::from(error);
+            Err(if refused { exec_abort(error) } else { error })
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The way from the log's buffer to the disk: committing, syncing, marking, closing, and what a failure ends.
+//! The way from the log's buffer to the disk: committing, syncing, marking, closing, and what a failure ends. (How there
+//! comes to be room for it is in `room.rs`.)
 //!
 //! Lock order: the snapshotter before the writer before the core. Who waits is told when the writer is let go: whoever
 //! is woken may want to commit at once.
@@ -10,7 +11,7 @@ use super::Shared;
 use super::options::SyncMode;
 use crate::error::Error;
 use crate::id::Seq;
-use crate::wal::{LogError, Room, Writer, Written};
+use crate::wal::{LogError, Writer, Written};
 
 /// How far a commit came, to be published when the writer is let go.
 #[must_use]
@@ -123,27 +124,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes the segment that the next batch may need, if it is not ready. Outside the core lock.
-    pub(super) fn wait_for_room(&self) {
-        let not_yet = {
-            let core = self.core();
-            core.log.as_ref().is_some_and(|log| log.room(0) == Room::NotYet)
-        };
-        if not_yet {
-            // An error ends the engine, and whoever asks next is told.
-            let _ = self.make_spares();
-        }
-    }
-
-    /// Makes the segments that are wanted ahead. One that can't be made is the end of the log (I8), until room is
-    /// asked for before.
-    pub(super) fn make_spares(&self) -> Result<(), Error> {
-        while let Some(ordinal) = self.spares.wanted() {
-            self.or_fail(self.spares.make(ordinal))?;
-        }
-        Ok(())
-    }
-
     /// A failure of the log ends the engine (I8). Not to be called by whoever has the writer.
     pub(super) fn or_fail<T>(&self, result: Result<T, LogError>) -> Result<T, Error> {
         result.map_err(|error| {
@@ -188,6 +168,7 @@ impl Shared {
         self.progress.end(Error::Closed);
         self.bell.close();
         self.spares.close();
+        self.ballast.close();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         result.map(drop)
     }

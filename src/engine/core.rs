@@ -4,10 +4,12 @@
 //! along when the lock is left ([`After`]) and dealt with outside.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use super::Ticket;
 use super::options::Settings;
 use super::touched::{Place, Touched, touched};
+use super::transaction::TransactionSize;
 use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
 use super::watch::Watchers;
 use crate::error::Error;
@@ -19,7 +21,7 @@ use crate::recovery::absorb;
 use crate::state::State;
 use crate::state::stream::Stream;
 use crate::state::tree::Trash;
-use crate::wal::{Buffer, Room};
+use crate::wal::{Buffer, Room, Use};
 
 /// Everything that is decided on and changed under the one lock.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ pub(super) struct Core {
     reply_bytes_left: Cell<u64>,
     /// The batch under construction.
     batch: BatchBytes,
-    /// Keys of the batch under construction that someone waits for.
+    /// Keys of the batch under construction that someone waits for; after it, those whose readers wait for a segment.
     ready: Vec<Key>,
     ended: Option<Error>,
 }
@@ -69,7 +71,15 @@ impl After {
 pub(super) enum Halt {
     /// It is refused, or the engine has ended.
     Error(Error),
-    /// A segment is being made: wait for it outside the lock, then decide again.
+    /// A segment is to be made: outside the lock. Then decide again.
+    NotYet,
+}
+
+/// What came of trying to serve a reader.
+enum Tried {
+    Served,
+    /// There is nothing for it.
+    Dry,
     NotYet,
 }
 
@@ -104,6 +114,7 @@ impl Core {
     pub(super) fn end(&mut self, why: Error) {
         if self.ended.is_none() {
             self.waiters.end(&why, self.state.applied());
+            self.ready.clear();
             self.ended = Some(why);
         }
     }
@@ -112,10 +123,18 @@ impl Core {
         After { trash: self.state.take_trash(), served: self.waiters.take_served() }
     }
 
-    /// Decides a request and makes its facts part of the batch under construction and of the state.
-    ///
-    /// `may_wait`: nothing of the batch is applied yet, so the caller can leave the lock and come back.
-    pub(super) fn step<O: Op>(&mut self, op: &O, now_ms: u64, may_wait: bool) -> Result<O::Reply, Halt> {
+    /// Decides a request and makes its facts part of the batch under construction and of the state: all of it or, after
+    /// a [`Halt`], nothing.
+    pub(super) fn step<O: Op>(&mut self, op: &O, now_ms: u64) -> Result<O::Reply, Halt> {
+        let reply_bytes_left = self.reply_bytes_left.get();
+        let result = self.try_step(op, now_ms);
+        if let Err(Halt::NotYet) = result {
+            self.reply_bytes_left.set(reply_bytes_left);
+        }
+        result
+    }
+
+    fn try_step<O: Op>(&mut self, op: &O, now_ms: u64) -> Result<O::Reply, Halt> {
         let decision = match op.decide(&self.view(now_ms)) {
             Ok(decision) => decision,
             Err(Stop::Refuse(refusal)) => return Err(Halt::Error(refusal.into())),
@@ -125,7 +144,7 @@ impl Core {
             }
         };
         let reply = decision.reply;
-        self.commit(&decision.records, may_wait)?;
+        self.commit(&decision.records)?;
         for consumer in decision.seen {
             self.presence.set(consumer, now_ms);
         }
@@ -143,13 +162,14 @@ impl Core {
     }
 
     /// Encodes facts, asks whether they have room, and absorbs them: all of them or none.
-    fn commit(&mut self, records: &[Record<'_>], may_wait: bool) -> Result<(), Halt> {
+    fn commit(&mut self, records: &[Record<'_>]) -> Result<(), Halt> {
         if records.is_empty() {
             return Ok(());
         }
         let mark = self.batch.mark();
         records.iter().for_each(|record| self.batch.push(record));
-        if let Err(halt) = self.has_room(may_wait) {
+        let used_for = if records.iter().any(Record::adds) { Use::Adds } else { Use::Frees };
+        if let Err(halt) = self.has_room(used_for) {
             self.batch.truncate(mark);
             return Err(halt);
         }
@@ -177,17 +197,39 @@ impl Core {
         Ok(())
     }
 
-    fn has_room(&self, may_wait: bool) -> Result<(), Halt> {
+    /// Whether the batch so far has room, its last step being for that.
+    fn has_room(&self, used_for: Use) -> Result<(), Halt> {
         if self.batch.len() > self.limits.batch_bytes {
             return Err(Halt::Error(Refusal::BatchTooLarge.into()));
         }
+        self.room(self.batch.len(), used_for)
+    }
+
+    fn room(&self, bytes: usize, used_for: Use) -> Result<(), Halt> {
         let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
-        match log.room(self.batch.len()) {
-            Room::NotYet if may_wait => Err(Halt::NotYet),
-            // Not yet, but part of the batch is applied already: the writer will make the segment itself.
-            Room::Yes | Room::NotYet => Ok(()),
-            Room::Full => Err(Halt::Error(Refusal::LogFull.into())),
+        match log.room(bytes, used_for) {
+            Room::Yes => Ok(()),
+            Room::NotYet => Err(Halt::NotYet),
+            Room::Full => Err(Halt::Error(Refusal::LogFull { why: log.no_room() }.into())),
         }
+    }
+
+    /// Has room made ready for a transaction. Less than it asks for is no reason to refuse it, nothing at all is, if
+    /// it adds.
+    pub(super) fn room_for(&self, size: TransactionSize) -> Result<(), Halt> {
+        match self.room(size.bytes.min(self.limits.batch_bytes), Use::Adds) {
+            Err(Halt::Error(Error::Refused(_))) => {}
+            other => return other,
+        }
+        match self.room(0, Use::Adds) {
+            Err(Halt::Error(Error::Refused(_))) if !size.adds => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Why nothing can be added, if that is so.
+    pub(super) fn full_because(&self) -> Option<Arc<str>> {
+        self.log.as_ref().and_then(Buffer::full_because)
     }
 
     /// Remembers a touched key for those who watch it and for those who wait for it.
@@ -220,11 +262,7 @@ impl Core {
         self.append();
         self.reply_bytes_left.set(self.limits.reply_bytes);
         let applied = self.state.applied();
-        let mut ready = std::mem::take(&mut self.ready);
-        for key in ready.drain(..) {
-            self.serve(&key, now_ms);
-        }
-        self.ready = ready;
+        self.serve_ready(now_ms);
         if self.presence.wants_sweep() {
             self.sweep_presence();
         }
@@ -242,8 +280,23 @@ impl Core {
         self.batch.clear();
     }
 
+    /// Whether readers that should have been served wait for a segment. They come before whatever is asked later.
+    pub(super) fn owes_readers(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Serves who waits for the keys that are ready. Where the next segment of the log is missing, that reader and all
+    /// behind it keep their places, and their keys stay ready.
+    pub(super) fn serve_ready(&mut self, now_ms: u64) {
+        let mut ready = std::mem::take(&mut self.ready);
+        let served = ready.iter().take_while(|key| self.serve(key, now_ms)).count();
+        ready.drain(..served);
+        self.ready = if self.ended.is_some() { Vec::new() } else { ready };
+    }
+
     /// Serves who waits for a key, first come first, each as a batch of its own. Who finds nothing keeps its place.
-    fn serve(&mut self, key: &Key, now_ms: u64) {
+    /// `false`: the next segment is missing.
+    fn serve(&mut self, key: &Key, now_ms: u64) -> bool {
         let mut dry_groups: Vec<bytes::Bytes> = Vec::new();
         for id in self.waiters.of(key) {
             let Some(read) = self.waiters.read(id) else { continue };
@@ -255,27 +308,32 @@ impl Core {
             if group.as_ref().is_some_and(|group| dry_groups.contains(group)) {
                 continue;
             }
-            if !self.try_serve(id, &read, now_ms) {
-                dry_groups.extend(group);
+            match self.try_serve(id, &read, now_ms) {
+                Tried::Served => {}
+                Tried::Dry => dry_groups.extend(group),
+                Tried::NotYet => return false,
             }
         }
+        true
     }
 
-    fn try_serve(&mut self, id: WaiterId, read: &BlockingRead, now_ms: u64) -> bool {
+    fn try_serve(&mut self, id: WaiterId, read: &BlockingRead, now_ms: u64) -> Tried {
         self.reply_bytes_left.set(self.limits.reply_bytes);
         let result = match self.try_read(read, now_ms) {
             Ok(None) => {
                 // A consumer that was removed while it waited is there again: that is a change like any other.
                 self.append();
-                return false;
+                return Tried::Dry;
             }
             Ok(Some(reply)) => Ok(reply),
-            Err(error) => Err(error),
+            // Where the log is full it is told so, and nothing is delivered (I9).
+            Err(Halt::Error(error)) => Err(error),
+            Err(Halt::NotYet) => return Tried::NotYet,
         };
         self.append();
         let after = self.state.applied();
         self.waiters.serve(id, Ticket { result, after });
-        true
+        Tried::Served
     }
 
     /// Decides a read that may wait; `None` if it has nothing to answer. Then nothing was changed but, for a reader of
@@ -284,17 +342,12 @@ impl Core {
         &mut self,
         read: &BlockingRead,
         now_ms: u64,
-    ) -> Result<Option<Vec<StreamRead>>, Error> {
-        let result = match read {
-            BlockingRead::Read(read) => self.step(read, now_ms, false),
-            BlockingRead::Group(read) => self.step(read, now_ms, false),
+    ) -> Result<Option<Vec<StreamRead>>, Halt> {
+        let reply = match read {
+            BlockingRead::Read(read) => self.step(read, now_ms)?,
+            BlockingRead::Group(read) => self.step(read, now_ms)?,
         };
-        match result {
-            Ok(reply) if reply.is_empty() => Ok(None),
-            Ok(reply) => Ok(Some(reply)),
-            Err(Halt::Error(error)) => Err(error),
-            Err(Halt::NotYet) => Ok(None),
-        }
+        Ok((!reply.is_empty()).then_some(reply))
     }
 
     /// Fixes what a read means by "last" before it waits.

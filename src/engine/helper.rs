@@ -142,15 +142,21 @@ fn keep_log(engine: &Weak<Shared>) {
     }
 }
 
-/// Makes segments ahead of the writer.
+/// Makes segments ahead of the writer. One that can't be made is tried again after a pause.
 fn keep_segments(engine: &Weak<Shared>) {
     const EVERY: Duration = Duration::from_millis(20);
+    const RETRY_EVERY: Duration = Duration::from_millis(250);
+    let mut retried: Option<Instant> = None;
     while let Some(shared) = engine.upgrade() {
         if shared.bell.asked().closed {
             return;
         }
-        if shared.make_spares().is_err() {
-            return;
+        shared.make_room();
+        if retried.is_none_or(|at| at.elapsed() >= RETRY_EVERY) {
+            if shared.retry_room().is_err() {
+                return;
+            }
+            retried = Some(Instant::now());
         }
         drop(shared);
         std::thread::sleep(EVERY);

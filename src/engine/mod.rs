@@ -12,6 +12,7 @@ mod events;
 mod helper;
 mod options;
 mod progress;
+mod room;
 mod snapshots;
 mod snapshotter;
 mod touched;
@@ -26,8 +27,9 @@ use std::task::Poll;
 
 pub use events::Event;
 pub use options::{Options, Settings, SyncMode};
+pub use room::LogRoom;
 pub use snapshots::{SnapshotError, SnapshotReport, SnapshotStats, StoreStats};
-pub use transaction::Transaction;
+pub use transaction::{Transaction, TransactionSize};
 pub use waiters::{BlockingRead, Waiting};
 pub use watch::Watch;
 
@@ -43,7 +45,7 @@ use crate::io::{Clock, LockGuard};
 use crate::op::{Op, StreamRead};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::state::Database;
-use crate::wal::{Spares, Writer};
+use crate::wal::{Ballast, Spares, Writer};
 
 /// A reply or an error that must not be shown before `engine.visible() >= after` (I1): absence and refusals are
 /// information too.
@@ -64,6 +66,9 @@ pub enum ReadOrWait {
     Waiting(Waiting),
 }
 
+/// How much room a transaction gets whose size nobody tells.
+const TRANSACTION_BYTES: usize = 1024 * 1024;
+
 /// Numbers about a running engine.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -82,6 +87,8 @@ pub struct Stats {
     pub waiters: u64,
     /// What is known about snapshots.
     pub snapshots: SnapshotStats,
+    /// Why commands that add are refused, if they are: the log is full (see [`Engine::room`]).
+    pub log_full: Option<String>,
 }
 
 /// The engine. Cheap to clone; all clones are the same engine, and any thread may use it.
@@ -122,6 +129,7 @@ pub(crate) struct Shared {
     writer: Mutex<Option<Writer>>,
     progress: Progress,
     spares: Arc<Spares>,
+    ballast: Ballast,
     clock: Arc<dyn Clock>,
     snapshotter: Mutex<Snapshotter>,
     snapshots: Snapshots,
@@ -150,6 +158,7 @@ impl Engine {
             core: Mutex::new(Core::new(state, log.buffer, options.settings, limits)),
             progress: Progress::new(applied),
             spares: log.spares,
+            ballast: log.ballast,
             clock: options.clock,
             snapshotter: Mutex::new(Snapshotter::new(slots, options.snapshot_copies, log.writer.store())),
             snapshots: Snapshots::new(report.replayed_bytes, options.snapshot_log_bytes),
@@ -179,50 +188,66 @@ impl Engine {
     /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction:
     /// not even to drop a [`Watch`] or a [`Waiting`].
     ///
+    /// Room for 1 MiB of changes is made ready first; for more use [`Engine::transaction_of`]. On a full log each step
+    /// that adds is refused in its own place.
+    ///
     /// A panic in `steps` ends the engine (I8): what was half built is neither written nor served.
     pub fn transaction<T>(&self, steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> {
-        self.shared.wait_for_room();
+        // Small segments are for tests, which should not all need longer ones.
+        let bytes = usize::try_from(self.shared.spares.segment_bytes() / 4).unwrap_or(usize::MAX);
+        let size = TransactionSize { bytes: bytes.min(TRANSACTION_BYTES), adds: false };
+        self.transaction_of(size, steps)
+    }
+
+    /// As [`Engine::transaction`], for one whose size is known before it begins.
+    pub fn transaction_of<T>(
+        &self,
+        size: TransactionSize,
+        steps: impl FnOnce(&mut Transaction<'_>) -> T,
+    ) -> Ticket<T> {
         let _ends = EndsOnPanic(&self.shared);
-        let mut core = self.shared.core();
-        if let Some(error) = core.ended() {
-            return Ticket { result: Err(error.clone()), after: core.applied() };
-        }
+        let mut core = match self.shared.core_with_room(size) {
+            Ok(core) => core,
+            Err((core, error)) => return Ticket { result: Err(error), after: core.applied() },
+        };
         let now_ms = self.shared.clock.wall_ms();
         let value = steps(&mut Transaction::new(&mut core, now_ms));
         let after = core.finish(now_ms);
         let result = core.ended().map_or(Ok(value), |error| Err(error.clone()));
-        let then = core.after();
-        let full = self.shared.is_full(&core);
-        drop(core);
-        then.run();
-        if full {
-            let _ = self.shared.commit(false);
-        }
+        self.shared.leave(core);
         Ticket { result, after }
     }
 
     /// Decides a read that may wait. If it has nothing to answer, it waits in line from this very moment: no change
     /// can come in between.
     pub fn read_or_wait(&self, mut read: BlockingRead) -> ReadOrWait {
-        self.shared.wait_for_room();
         let _ends = EndsOnPanic(&self.shared);
-        let mut core = self.shared.core();
-        if let Some(error) = core.ended() {
-            return ReadOrWait::Now(Ticket { result: Err(error.clone()), after: core.applied() });
+        loop {
+            let mut core = self.shared.core_in_turn();
+            if let Some(error) = core.ended() {
+                return ReadOrWait::Now(Ticket { result: Err(error.clone()), after: core.applied() });
+            }
+            let now_ms = self.shared.clock.wall_ms();
+            let fixed = core.fix_last(&mut read, now_ms).map_err(Halt::Error);
+            let answer = match fixed.and_then(|()| core.try_read(&read, now_ms)) {
+                Ok(answer) => Ok(answer),
+                Err(Halt::Error(error)) => Err(error),
+                Err(Halt::NotYet) => {
+                    drop(core);
+                    self.shared.make_room();
+                    continue;
+                }
+            };
+            // A consumer may have been created even if there is nothing to answer.
+            let after = core.finish(now_ms);
+            let outcome = match answer {
+                Ok(Some(reply)) => ReadOrWait::Now(Ticket { result: Ok(reply), after }),
+                Ok(None) => ReadOrWait::Waiting(core.waiters.add(read, Arc::clone(&self.shared))),
+                Err(error) => ReadOrWait::Now(Ticket { result: Err(error), after }),
+            };
+            self.shared.leave(core);
+            return outcome;
         }
-        let now_ms = self.shared.clock.wall_ms();
-        let answer = core.fix_last(&mut read, now_ms).and_then(|()| core.try_read(&read, now_ms));
-        // A consumer may have been created even if there is nothing to answer.
-        let after = core.finish(now_ms);
-        let outcome = match answer {
-            Ok(Some(reply)) => ReadOrWait::Now(Ticket { result: Ok(reply), after }),
-            Ok(None) => ReadOrWait::Waiting(core.waiters.add(read, Arc::clone(&self.shared))),
-            Err(error) => ReadOrWait::Now(Ticket { result: Err(error), after }),
-        };
-        let then = core.after();
-        drop(core);
-        then.run();
-        outcome
     }
 
     /// Begins to watch keys (WATCH).
@@ -351,7 +376,14 @@ impl Engine {
             log_bytes_written,
             waiters: core.waiters.len() as u64,
             snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
+            log_full: core.full_because().map(|why| why.as_ref().to_owned()),
         }
+    }
+
+    /// How much space the log has. Asks the file system.
+    #[must_use]
+    pub fn room(&self) -> LogRoom {
+        self.shared.log_room()
     }
 
     /// A digest over the whole state: two engines with equal digests answer every request alike. Takes time with its
@@ -386,13 +418,14 @@ impl Engine {
         self.shared.snapshots.ask()
     }
 
-    /// What the helper threads do, once: makes a segment ahead if one is wanted, takes a snapshot if one is due, and
-    /// carries the durable mark forward. For engines without threads (see [`Options::simulated`]).
+    /// What the helper threads do, once: makes segments ahead (and tries again where there was no room), makes the
+    /// ballast, takes a snapshot if one is due, and carries the durable mark forward. For engines without threads (see
+    /// [`Options::simulated`]).
     ///
     /// # Errors
     /// [`Error::Failed`] if the log failed.
     pub fn tick(&self) -> Result<(), Error> {
-        self.shared.make_spares()?;
+        self.shared.retry_room()?;
         self.shared.snapshot_if_due();
         self.shared.mark()
     }
@@ -451,36 +484,40 @@ impl Shared {
     fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
         let _ends = EndsOnPanic(self);
         loop {
-            let mut core = self.core();
+            let mut core = self.core_in_turn();
             if let Some(error) = core.ended() {
                 return Ticket { result: Err(error.clone()), after: core.applied() };
             }
             let now_ms = self.clock.wall_ms();
-            let result = match core.step(op, now_ms, true) {
+            let result = match core.step(op, now_ms) {
                 Ok(reply) => Ok(reply),
                 Err(Halt::Error(error)) => Err(error),
                 Err(Halt::NotYet) => {
                     drop(core);
-                    // An error ends the engine, and the next turn says so.
-                    let _ = self.make_spares();
+                    self.make_room();
                     continue;
                 }
             };
             let after = core.finish(now_ms);
-            let then = core.after();
-            let full = self.is_full(&core);
-            drop(core);
-            then.run();
-            if full {
-                let _ = self.commit(false);
-            }
+            self.leave(core);
             return Ticket { result, after };
         }
     }
 
-    /// Whether more is unwritten than may be: whoever added to it commits first (I10). An error of that shows when the
-    /// ticket is redeemed.
-    fn is_full(&self, core: &Core) -> bool {
-        core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max)
+    /// Leaves the core's lock after a request, and does what is to be done outside.
+    fn leave(&self, mut core: MutexGuard<'_, Core>) {
+        let then = core.after();
+        let too_much_unwritten =
+            core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max);
+        let owes_readers = core.owes_readers();
+        drop(core);
+        then.run();
+        if owes_readers {
+            self.serve_owed();
+        }
+        if too_much_unwritten {
+            // Whoever added to it commits first (I10). An error of that shows when the ticket is redeemed.
+            let _ = self.commit(false);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::events::{Event, Listener};
+use super::snapshotter::COPIES_MAX;
 use crate::error::OpenError;
 use crate::io::real::{RealClock, RealDir};
 use crate::io::{Clock, Dir};
@@ -181,7 +182,7 @@ impl Options {
     /// With 1 they take half the disk, and damage to it is damage to the data. Others count as the nearer of these.
     #[must_use]
     pub fn snapshot_copies(mut self, copies: usize) -> Self {
-        self.snapshot_copies = copies.clamp(1, 2);
+        self.snapshot_copies = copies.clamp(1, COPIES_MAX);
         self
     }
 

@@ -17,6 +17,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
+/// On a disk that is short of room one round of snapshots follows another after this.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Why a snapshot was not taken.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -153,6 +156,8 @@ struct Told {
     running_since: Option<Duration>,
     pause: Duration,
     not_before: Duration,
+    /// When the last attempt was over.
+    ended: Duration,
     stats: SnapshotStats,
 }
 
@@ -231,10 +236,13 @@ impl Snapshots {
         }
     }
 
-    /// Whether an attempt is to be made now, when so much was written.
-    pub(super) fn wants(&self, now: Duration, written_bytes: u64) -> bool {
+    /// Whether an attempt is to be made now, when so much was written. `short`: the disk is short of room, and whatever
+    /// lets the log be cut is due, but not more often than that helps.
+    pub(super) fn wants(&self, now: Duration, written_bytes: u64, short: bool) -> bool {
         let mut told = self.told();
-        std::mem::take(&mut told.asked) || (now >= told.not_before && self.is_due(written_bytes))
+        let asked = std::mem::take(&mut told.asked);
+        let short = short && self.uncovered(written_bytes) > 0 && now >= told.ended + SHORT_PAUSE;
+        asked || (now >= told.not_before && (short || self.is_due(written_bytes)))
     }
 
     pub(super) fn begin(&self, now: Duration) {
@@ -244,6 +252,7 @@ impl Snapshots {
     pub(super) fn end(&self, now: Duration, outcome: &Result<Option<SnapshotReport>, SnapshotError>) {
         let mut told = self.told();
         told.running_since = None;
+        told.ended = now;
         match outcome {
             Ok(report) => {
                 told.pause = Duration::ZERO;

@@ -23,6 +23,9 @@ use crate::snapshot::{Root, SnapshotStore, StoreError};
 use crate::state::State;
 use crate::state::tree::{PartSink, Stopped};
 
+/// There are never more places.
+pub(super) const COPIES_MAX: usize = 2;
+
 /// With more room than this nobody counts how much a snapshot needs.
 const PLENTY_BYTES: u64 = 1024 * 1024 * 1024;
 
@@ -110,8 +113,11 @@ impl Shared {
             self.verify_stores();
         }
         let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
-        if self.snapshots.wants(self.clock.monotonic(), written_bytes) {
-            let _ = self.snapshot();
+        let short = self.space_is_short();
+        if self.snapshots.wants(self.clock.monotonic(), written_bytes, short) {
+            // The log is cut only as far as each place has come.
+            let turns = if short { COPIES_MAX } else { 1 };
+            (0..turns).take_while(|_| matches!(self.snapshot(), Ok(Some(_)))).for_each(drop);
         } else if let Ok(snapshotter) = self.snapshotter.try_lock() {
             self.plan(&snapshotter);
         }
@@ -204,7 +210,7 @@ impl Shared {
         if snapshotter.slots.iter().all(|slot| slot.root.is_some()) {
             snapshotter.surplus.retain_mut(|slot| slot.clear().is_err());
         }
-        self.cut(snapshotter.oldest()).map_err(SnapshotError::Engine)?;
+        self.cut(snapshotter.oldest());
         Ok(Some(report))
     }
 
@@ -221,16 +227,9 @@ impl Shared {
     }
 
     /// Gives up the segments that every store has behind it.
-    fn cut(&self, below: Seq) -> Result<(), Error> {
-        let segments = match self.writer().as_mut() {
-            Some(writer) => writer.cut(below),
-            None => return Ok(()),
-        };
-        self.or_fail(self.spares.retire(&segments))
-    }
-
-    fn give_up_ballast(&self) -> bool {
-        false
+    fn cut(&self, below: Seq) {
+        let segments = self.writer().as_mut().map(|writer| writer.cut(below)).unwrap_or_default();
+        self.spares.retire(&segments);
     }
 }
 

@@ -2,7 +2,21 @@
 
 use super::core::{Core, Halt};
 use crate::error::Error;
-use crate::op::Op;
+use crate::op::{Op, Refusal};
+
+/// What a step is told that would have to wait for a segment, which can't be waited for here.
+const OUTGROWN: &str =
+    "this transaction is larger than the room that was made ready for it, so send it again or split it";
+
+/// How large a transaction may become: room for that is made ready before it begins, since inside it nothing waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransactionSize {
+    /// How many bytes its changes may come to. A step that goes beyond the room that is ready is refused as if the log
+    /// were full ([`Refusal::LogFull`]).
+    pub bytes: usize,
+    /// Whether any step adds something: on a full log the whole is refused then, before its first step.
+    pub adds: bool,
+}
 
 /// Requests run inside [`Engine::transaction`](super::Engine::transaction).
 #[derive(Debug)]
@@ -19,17 +33,15 @@ impl<'a> Transaction<'a> {
     /// Decides and applies one step. A refused step changes nothing; the others stand.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it can't be done as things stand; [`Error::Failed`] if a bug was found.
+    /// [`Error::Refused`] if it can't be done as things stand, or if there is no room for it beside the steps before it;
+    /// [`Error::Failed`] if a bug was found.
     pub fn execute<O: Op>(&mut self, op: &O) -> Result<O::Reply, Error> {
         if let Some(error) = self.core.ended() {
             return Err(error.clone());
         }
-        match self.core.step(op, self.now_ms, false) {
-            Ok(reply) => Ok(reply),
-            Err(Halt::Error(error)) => Err(error),
-            Err(Halt::NotYet) => {
-                Err(Error::failed("a step inside a transaction was told to wait, which is a bug"))
-            }
-        }
+        self.core.step(op, self.now_ms).map_err(|halt| match halt {
+            Halt::Error(error) => error,
+            Halt::NotYet => Refusal::LogFull { why: OUTGROWN.into() }.into(),
+        })
     }
 }

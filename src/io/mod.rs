@@ -57,6 +57,13 @@ pub trait Dir: Send + Sync + fmt::Debug {
     /// What the file system says. What was not synced before may or may not be durable then.
     fn sync(&self) -> io::Result<()>;
 
+    /// How many bytes may still be written to the file system that this directory is on; `None` if nobody can
+    /// tell. It may be less or more a moment later.
+    ///
+    /// # Errors
+    /// What the file system says.
+    fn free_bytes(&self) -> io::Result<Option<u64>>;
+
     /// The directory below this one with that name; created, and its name made durable, if absent.
     ///
     /// # Errors
@@ -98,6 +105,13 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the file system says; part of the bytes may have been written.
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Asks for space for the first `len` bytes, so that a full disk shows now and not when they are written.
+    /// May grow the file. What was written stays. Where the file system can't do that, nothing happens.
+    ///
+    /// # Errors
+    /// `StorageFull`, or what else the file system says.
+    fn allocate(&self, len: u64) -> io::Result<()>;
 
     /// Cuts or grows (with zeros) the file.
     ///

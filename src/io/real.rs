@@ -132,6 +132,12 @@ impl Dir for RealDir {
         sync_dir(&self.path)
     }
 
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let stat = rustix::fs::statvfs(&self.path)
+            .map_err(|e| named("asking for the free space of", &self.path)(e.into()))?;
+        Ok(Some(stat.f_bavail.saturating_mul(stat.f_frsize)))
+    }
+
     fn subdir(&self, name: &str) -> io::Result<Arc<dyn Dir>> {
         let path = self.path.join(name);
         match fs::create_dir(&path) {
@@ -163,8 +169,8 @@ impl Dir for RealDir {
             }
             Err(fs::TryLockError::Error(e)) => return Err(wrap(e)),
         }
-        file.set_len(0).map_err(wrap)?;
-        file.write_all_at(holder.as_bytes(), 0).map_err(wrap)?;
+        // The text is for messages only: a disk that is full must not keep anyone from opening.
+        let _ = file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0));
         Ok(LockGuard::new(RealLock { _file: file }))
     }
 }
@@ -203,6 +209,16 @@ impl File for RealFile {
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset).map_err(named("writing", &self.path))
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::{Errno, retry_on_intr};
+        match retry_on_intr(|| fallocate(&self.file, FallocateFlags::empty(), 0, len)) {
+            // This file system can't: whoever writes finds out.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+            Err(e) => Err(named("allocating", &self.path)(e.into())),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -269,6 +285,23 @@ mod tests {
         assert_eq!(dir.list().unwrap(), ["two"]);
         dir.remove("two").unwrap();
         assert!(dir.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn space_is_counted_and_asked_for() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = RealDir::open(home.path()).unwrap();
+        assert!(dir.free_bytes().unwrap().is_some_and(|bytes| bytes > 0));
+        let file = dir.create("f").unwrap();
+        file.write_all_at(0, b"kept").unwrap();
+        file.allocate(10_000).unwrap();
+        let mut read = [0; 4];
+        file.read_at(0, &mut read).unwrap();
+        assert_eq!(&read, b"kept");
+        // More than any file system has: an error at once, or nothing at all where it can't be asked for.
+        if let Err(e) = file.allocate(1 << 62) {
+            assert!(matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::FileTooLarge), "{e}");
+        }
     }
 
     #[test]

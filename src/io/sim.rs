@@ -302,13 +302,16 @@ impl Image {
         self.files.iter().filter(|(no, _)| named.contains(no)).map(|(_, f)| f.now.len() as u64).sum()
     }
 
+    fn free(&self) -> Option<u64> {
+        self.capacity.map(|capacity| capacity.saturating_sub(self.used()))
+    }
+
     /// How far the file may grow towards `len` before the disk is full.
     fn room_for(&self, file: FileNo, len: usize) -> usize {
         let have = self.files.get(&file).map_or(0, |f| f.now.len());
-        match self.capacity {
-            Some(capacity) if len > have => {
-                let free = usize::try_from(capacity.saturating_sub(self.used())).unwrap_or(usize::MAX);
-                len.min(have.saturating_add(free))
+        match self.free() {
+            Some(free) if len > have => {
+                len.min(have.saturating_add(usize::try_from(free).unwrap_or(usize::MAX)))
             }
             _ => len,
         }
@@ -613,6 +616,12 @@ impl Dir for SimDir {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        let image = self.disk.image();
+        image.alive()?;
+        Ok(image.free())
+    }
+
     fn subdir(&self, name: &str) -> io::Result<Arc<dyn Dir>> {
         let mut image = self.disk.image();
         let path = if self.path.is_empty() { name.to_owned() } else { format!("{}/{name}", self.path) };
@@ -708,6 +717,13 @@ impl File for SimFile {
             self.content(&mut image)?.write(offset, &bytes[..count], op);
         }
         outcome
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let image = self.disk.image();
+        image.alive()?;
+        let len = index(len)?;
+        if image.room_for(self.file, len) < len { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -900,7 +916,11 @@ mod tests {
         assert_eq!(file.len().unwrap(), 1000);
         file.write_all_at(0, &[3; 1000]).unwrap();
         assert_eq!(file.set_len(2000).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(disk.dir().free_bytes().unwrap(), Some(0));
+        file.allocate(1000).unwrap();
+        assert_eq!(file.allocate(1001).unwrap_err().kind(), io::ErrorKind::StorageFull);
         disk.set_capacity(None);
+        assert_eq!(disk.dir().free_bytes().unwrap(), None);
         file.set_len(2000).unwrap();
     }
 

@@ -1,6 +1,7 @@
 //! Why a request was refused. The texts are those that Redis sends.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -55,8 +56,11 @@ pub enum Refusal {
     BatchTooLarge,
     /// The reply would pass `max-reply-bytes`.
     ReplyTooLarge,
-    /// Nothing more can be written until there is room in the log.
-    LogFull,
+    /// There is no room in the log for what it would add (I9).
+    LogFull {
+        /// What is full, in one line.
+        why: Arc<str>,
+    },
 }
 
 impl Refusal {
@@ -78,6 +82,14 @@ impl Refusal {
                 b"' in XREADGROUP with GROUP option",
             ]
             .concat(),
+            Self::LogFull { why } => [
+                "MISCONF claimlog can't write to its log: ",
+                why,
+                ". Commands that add are refused; reads, acknowledgements and deletions go on. Free disk space, or \
+                 delete or trim data: writes come back by themselves.",
+            ]
+            .concat()
+            .into(),
             other => other.fixed_text().into(),
         }
     }
@@ -113,12 +125,10 @@ impl Refusal {
                  smaller ones"
             }
             Self::ReplyTooLarge => "ERR the reply would pass max-reply-bytes; ask for less with COUNT",
-            Self::LogFull => {
-                "MISCONF the log has no room, so nothing can be added; delete or trim streams, or give it more disk"
-            }
             Self::NoSuchGroup { .. } | Self::NoSuchKeyOrGroup { .. } | Self::NoSuchGroupToRead { .. } => {
                 "NOGROUP"
             }
+            Self::LogFull { .. } => "MISCONF",
         }
     }
 }

@@ -157,6 +157,30 @@ pub enum Record<'a> {
     },
 }
 
+impl Record<'_> {
+    /// Whether it adds or changes something. What only removes or acknowledges may be written to a full log (I9).
+    #[must_use]
+    pub fn adds(&self) -> bool {
+        match self {
+            Self::StreamCreated { .. }
+            | Self::EntryAdded { .. }
+            | Self::IdsSet { .. }
+            | Self::GroupCreated { .. }
+            | Self::GroupMoved { .. }
+            | Self::ConsumerCreated { .. }
+            | Self::Delivered { .. }
+            | Self::Claimed { .. } => true,
+            Self::StreamDeleted { .. }
+            | Self::EntriesTrimmed { .. }
+            | Self::EntriesDeleted { .. }
+            | Self::GroupDestroyed { .. }
+            | Self::ConsumerRemoved { .. }
+            | Self::Acknowledged { .. }
+            | Self::DatabaseFlushed { .. } => false,
+        }
+    }
+}
+
 /// A stream, and the database it is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamAt {

@@ -682,9 +682,9 @@ mod tests {
         assert_eq!(place.generations().unwrap(), vec![1]);
         assert_eq!(place.name(), "fake");
         // One that comes too late is not dropped.
-        fake.on("open", Act::Sleep(2 * PATIENCE));
+        fake.on("open", Act::Sleep((1 + PATIENCE_OPENING) * PATIENCE));
         place.open(1).unwrap_err();
-        thread::sleep(3 * PATIENCE);
+        thread::sleep(2 * PATIENCE);
         assert!(!fake.dropped.load(Ordering::SeqCst));
     }
 

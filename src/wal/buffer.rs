@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::bytes::index;
 use super::frame::{BATCH_PREFIX_BYTES, FRAME_HEADER_BYTES, GOES_ON, frame_bytes};
 use super::place::Ordinal;
-use super::spares::Spares;
+use super::spares::{Need, Spares};
 use crate::id::Seq;
 
 /// A buffer that grew larger than this is not kept for the next turn.
@@ -19,15 +19,32 @@ const KEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// on.
 pub(super) const RESERVED_BLOCKS: u64 = 2;
 
-/// Whether there is room in the log for a batch.
+/// The most that is kept at the log's end for batches that only remove or acknowledge.
+const RESERVE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// How much of the last segment that is ready is kept for batches that only remove or acknowledge.
+pub(super) fn reserve_bytes(file_bytes: u64, alignment: u64) -> u64 {
+    (file_bytes / 8).min(RESERVE_BYTES_MAX).next_multiple_of(alignment)
+}
+
+/// Whether there is room in the log for a batch (I9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// It fits.
+    /// It fits, and writing it will need no more space on the disk.
     Yes,
-    /// It will, when the next segment is made (see [`Spares::wanted`]).
+    /// It will, when a segment is made that was not tried yet: call [`Spares::make`], and ask again.
     NotYet,
-    /// It does not. Not answered yet.
+    /// It does not: such a segment could not be made.
     Full,
+}
+
+/// What a batch is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// It adds or changes something.
+    Adds,
+    /// It only removes or acknowledges, and may use the reserve.
+    Frees,
 }
 
 /// Where the next frame goes.
@@ -120,7 +137,6 @@ enum Plan {
 #[derive(Debug)]
 pub struct Buffer {
     alignment: u32,
-    segment_bytes: u64,
     batch_bytes_max: usize,
     spares: Arc<Spares>,
     next_seq: Seq,
@@ -142,10 +158,8 @@ impl Buffer {
         next_seq: Seq,
         carried: Seq,
     ) -> Self {
-        spares.reached(cursor.ordinal);
         Self {
             alignment: options.alignment,
-            segment_bytes: options.segment_bytes,
             batch_bytes_max: usize::try_from(options.max_batch_bytes).unwrap_or(usize::MAX),
             spares,
             next_seq,
@@ -176,20 +190,48 @@ impl Buffer {
         self.pieces.is_empty()
     }
 
-    /// Whether a batch of that many bytes has room in the log; everything that comes with it is counted.
+    /// Whether a batch of that many bytes has room in the log; everything that comes with it is counted. If *yes*, it
+    /// may be appended, and so may a smaller one, until something else is appended or marked.
+    ///
+    /// At the end of the last segment that is ready a reserve is left to batches that free space.
     #[must_use]
-    pub fn room(&self, batch_bytes: usize) -> Room {
-        match self.plan(batch_bytes) {
-            Plan::Grow | Plan::Frame => Room::Yes,
-            Plan::Segment if self.spares.ready_upto() > self.cursor.ordinal => Room::Yes,
-            Plan::Segment => Room::NotYet,
-        }
+    pub fn room(&self, batch_bytes: usize, used_for: Use) -> Room {
+        self.need(batch_bytes, used_for).map_or(Room::Yes, |need| self.spares.room(need))
+    }
+
+    /// Why nothing can be added, if that is so.
+    #[must_use]
+    pub fn full_because(&self) -> Option<Arc<str>> {
+        self.need(0, Use::Adds).and_then(|need| self.spares.full_because(need))
+    }
+
+    /// Why the last segment that was wanted could not be made, in words for whoever is refused.
+    #[must_use]
+    pub fn no_room(&self) -> Arc<str> {
+        self.spares.no_room().unwrap_or_else(|| "no room for another segment".into())
+    }
+
+    /// What a batch needs besides what is left of this segment.
+    fn need(&self, batch_bytes: usize, used_for: Use) -> Option<Need> {
+        let Some(end) = self.end_here(batch_bytes) else {
+            return Some(Need::Next { bytes: self.own_bytes(batch_bytes), used_for });
+        };
+        let reserve = reserve_bytes(self.cursor.file_bytes, u64::from(self.alignment));
+        let cuts = used_for == Use::Adds && end + reserve > self.cursor.file_bytes;
+        cuts.then_some(Need::Another)
+    }
+
+    /// How long a segment must be for a batch alone.
+    fn own_bytes(&self, batch_bytes: usize) -> u64 {
+        let payload = (BATCH_PREFIX_BYTES + batch_bytes) as u64;
+        let block = u64::from(self.alignment);
+        block + frame_bytes(payload, self.alignment) + RESERVED_BLOCKS * block
     }
 
     /// Adds a batch and gives it its number.
     ///
     /// # Panics
-    /// With a batch above `max_batch_bytes`, which the engine refuses before.
+    /// With a batch above `max_batch_bytes`, and with one that [`Buffer::room`] did not say *yes* to.
     pub fn append(&mut self, batch: &[u8]) -> Seq {
         assert!(batch.len() <= self.batch_bytes_max, "batches are capped before they come here");
         let plan = self.plan(batch.len());
@@ -197,7 +239,8 @@ impl Buffer {
             self.seal();
         }
         if plan == Plan::Segment {
-            self.go_on(batch.len());
+            self.go_on();
+            assert!(self.end_here(batch.len()).is_some(), "room is asked for before anything is appended");
         }
         if plan != Plan::Grow {
             self.begin_frame(0);
@@ -252,10 +295,12 @@ impl Buffer {
         }
     }
 
-    /// Whether a frame with that payload fits at the cursor.
-    fn fits(&self, payload_bytes: usize) -> bool {
-        let end = self.cursor.offset + frame_bytes(payload_bytes as u64, self.alignment);
-        end + RESERVED_BLOCKS * u64::from(self.alignment) <= self.cursor.file_bytes
+    /// Where the segment would end with this batch, the blocks that are kept free included; `None` if it does not fit.
+    fn end_here(&self, batch_bytes: usize) -> Option<u64> {
+        let payload = self.growing_payload().unwrap_or(0) + BATCH_PREFIX_BYTES + batch_bytes;
+        let end = self.cursor.offset + frame_bytes(payload as u64, self.alignment);
+        let end = end + RESERVED_BLOCKS * u64::from(self.alignment);
+        (end <= self.cursor.file_bytes).then_some(end)
     }
 
     fn growing_payload(&self) -> Option<usize> {
@@ -268,12 +313,11 @@ impl Buffer {
     }
 
     fn plan(&self, batch_bytes: usize) -> Plan {
-        let payload = BATCH_PREFIX_BYTES + batch_bytes;
-        match self.growing_payload() {
-            Some(before) if self.fits(before + payload) => Plan::Grow,
-            None if self.fits(payload) => Plan::Frame,
+        match self.end_here(batch_bytes) {
+            Some(_) if self.growing => Plan::Grow,
+            Some(_) => Plan::Frame,
             // What does not fit into a growing frame does not fit behind it either.
-            _ => Plan::Segment,
+            None => Plan::Segment,
         }
     }
 
@@ -298,22 +342,17 @@ impl Buffer {
         self.pieces.push(Piece { at: self.bytes.len(), ordinal, offset, first_seq: self.next_seq, kind });
     }
 
-    /// Ends the segment and begins the next one, for a batch of that size.
-    fn go_on(&mut self, batch_bytes: usize) {
+    /// Ends the segment and begins the next one.
+    fn go_on(&mut self) {
         self.begin_frame(GOES_ON);
         self.seal();
+        // IMPORTANT: the next segment is there before this one says so.
+        let file_bytes = self.spares.begin_next().expect("room is asked for before anything is appended");
+        self.cursor = Cursor { ordinal: self.cursor.ordinal.next(), offset: 0, file_bytes };
+        self.push(Kind::Segment { file_bytes });
         let block = u64::from(self.alignment);
-        let payload = (BATCH_PREFIX_BYTES + batch_bytes) as u64;
-        let own_bytes = block + frame_bytes(payload, self.alignment) + RESERVED_BLOCKS * block;
-        self.cursor = Cursor {
-            ordinal: self.cursor.ordinal.next(),
-            offset: 0,
-            file_bytes: self.segment_bytes.max(own_bytes),
-        };
-        self.push(Kind::Segment { file_bytes: self.cursor.file_bytes });
         self.bytes.resize(self.bytes.len() + index(block), 0);
         self.cursor.offset = block;
-        self.spares.reached(self.cursor.ordinal);
     }
 }
 
@@ -331,31 +370,49 @@ mod tests {
         }
     }
 
-    fn opened(disk: &SimDisk) -> Opened {
-        let options = LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, ..LogOptions::default() };
+    fn opened(disk: &SimDisk, spares: u32) -> Opened {
+        let options =
+            LogOptions { segment_bytes: 4096, max_batch_bytes: 20_000, spares, ..LogOptions::default() };
         open(&disk.dir(), &options, Seq::ZERO, Seq::ZERO, &mut Ignore).expect("nothing is wrong")
     }
 
+    /// After *yes* the write never needs space: the disk is full to the last byte then.
     #[test]
     fn room_is_exact() {
-        for seed in 0..50 {
+        let (mut yes, mut full, mut reserve_used) = (0, 0, 0);
+        for seed in 0..300 {
             let disk = SimDisk::new(seed);
             let mut rng = SimRng::new(seed);
-            let Opened { mut buffer, mut writer, spares, .. } = opened(&disk);
+            let Opened { mut buffer, mut writer, spares, .. } =
+                opened(&disk, u32::try_from(rng.below(3)).unwrap());
             for _ in 0..100 {
-                let bound = if rng.one_in(10) { 9000 } else { 700 };
+                let bound = if rng.one_in(10) { 12_000 } else { 700 };
                 let bytes = usize::try_from(rng.below(bound)).unwrap();
-                let before = buffer.cursor.ordinal;
-                let room = buffer.room(bytes);
-                if room == Room::NotYet {
-                    assert_eq!(spares.wanted(), Some(before.next()), "the helper is asked for it");
-                    spares.make(before.next()).unwrap();
+                if rng.one_in(5) {
+                    disk.set_capacity(Some(disk.used() + rng.below(12_000)));
+                    spares.space_was_freed();
                 }
-                assert_eq!(buffer.room(bytes), Room::Yes);
-                buffer.append(&vec![1; bytes]);
-                let moved = buffer.cursor.ordinal != before;
-                assert!(moved || room == Room::Yes);
-                assert!(buffer.cursor.ordinal <= spares.ready_upto());
+                let used_for = if rng.one_in(3) { Use::Frees } else { Use::Adds };
+                let mut tries = 0;
+                while buffer.room(bytes, used_for) == Room::NotYet {
+                    assert!(spares.wanted() && tries < 4, "what is missing is known");
+                    spares.make().unwrap();
+                    tries += 1;
+                }
+                let smaller = usize::try_from(rng.below(bytes as u64 + 1)).unwrap();
+                if buffer.room(bytes, used_for) == Room::Full {
+                    full += 1;
+                    assert!(used_for == Use::Adds || buffer.room(bytes, Use::Adds) == Room::Full);
+                    continue;
+                }
+                yes += 1;
+                if used_for == Use::Adds {
+                    assert_eq!(buffer.room(bytes, Use::Frees), Room::Yes);
+                }
+                reserve_used += u32::from(buffer.room(bytes, Use::Adds) != Room::Yes);
+                assert_eq!(buffer.room(smaller, used_for), Room::Yes);
+                disk.set_capacity(Some(0));
+                buffer.append(&vec![1; if rng.one_in(4) { smaller } else { bytes }]);
                 if rng.one_in(4) {
                     buffer.mark(writer.written().durable);
                 }
@@ -366,12 +423,41 @@ mod tests {
                     assert!(writer.position <= buffer.cursor.file_bytes);
                 }
             }
+            writer.close(buffer).unwrap();
+        }
+        assert!(yes > 1000 && full > 1000 && reserve_used > 100, "{yes} {full} {reserve_used}");
+    }
+
+    #[test]
+    fn the_reserve_is_for_what_frees() {
+        for spares_ahead in [0, 1] {
+            let disk = SimDisk::new(1);
+            let Opened { mut buffer, mut writer, spares, .. } = opened(&disk, spares_ahead);
+            disk.set_capacity(Some(disk.used()));
+            let mut room = |used_for| {
+                while buffer.room(300, used_for) == Room::NotYet {
+                    spares.make().unwrap();
+                }
+                let yes = buffer.room(300, used_for) == Room::Yes;
+                if yes {
+                    buffer.append(&[1; 300]);
+                    writer.write(buffer.take(), true).unwrap();
+                }
+                yes
+            };
+            while room(Use::Adds) {}
+            assert!(!room(Use::Adds) && room(Use::Frees) && !room(Use::Adds));
+            while room(Use::Frees) {}
+            assert!(spares.no_room().is_some());
+            disk.set_capacity(None);
+            spares.retry().unwrap();
+            assert!(buffer.room(300, Use::Adds) != Room::Full);
         }
     }
 
     #[test]
     fn a_mark_is_carried_once() {
-        let Opened { mut buffer, mut writer, .. } = opened(&SimDisk::new(0));
+        let Opened { mut buffer, mut writer, .. } = opened(&SimDisk::new(0), 1);
         assert!(!buffer.mark(writer.written().durable), "the opening's header carries it");
         buffer.append(b"one");
         let (written, _) = writer.write(buffer.take(), true).unwrap();

@@ -6,7 +6,7 @@
 //! ```text
 //! engine, under its lock:   Buffer::room, Buffer::append        memory only
 //! who commits:              Buffer::take -> Writer::write       one write, one sync
-//! a helper:                 Spares::wanted -> Spares::make      segments made ahead
+//! a helper, or who waits:   Spares::make                        segments made ahead
 //! restart:                  open                                scan, judge, replay, begin a new epoch
 //! ```
 //!
@@ -20,6 +20,7 @@
 //! - what is there is a prefix of what was appended;
 //! - damage to any of it is named, never skipped.
 
+mod ballast;
 mod buffer;
 mod bytes;
 mod chain;
@@ -38,7 +39,8 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-pub use buffer::{Buffer, Chunk, Room, Spent};
+pub use ballast::Ballast;
+pub use buffer::{Buffer, Chunk, Room, Spent, Use};
 pub use error::{Damage, LogError, OpenError};
 pub use open::{Cut, Report, open};
 pub use place::{Epoch, Ordinal};
@@ -57,7 +59,7 @@ const OPTION_BYTES_MAX: u64 = SEGMENT_BYTES_MAX / 2;
 /// How the log is laid out. May differ from one opening to the next.
 #[derive(Clone, Copy, Debug)]
 pub struct LogOptions {
-    /// The length of a segment file.
+    /// The length of a segment file where the disk has plenty of space.
     pub segment_bytes: u64,
     /// Frames begin on multiples of this: a power of two, the disk's block.
     pub alignment: u32,
@@ -136,6 +138,8 @@ pub struct Opened {
     pub writer: Writer,
     /// Makes segments ahead.
     pub spares: Arc<Spares>,
+    /// Given up when the disk is full.
+    pub ballast: Ballast,
     /// What was found and done.
     pub report: Report,
 }

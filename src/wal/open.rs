@@ -6,17 +6,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::ballast::{self, Ballast};
 use super::buffer::{Buffer, Cursor, RESERVED_BLOCKS};
 use super::bytes::{index, put};
 use super::chain::{Chain, Found, Link, Survey};
-use super::error::{Damage, LogError, OpenError, while_opening};
+use super::error::{Damage, OpenError, while_opening};
 use super::frame::{Batches, FRAME_HEADER_BYTES, Frame, FrameHeader, frame_bytes};
 use super::place::{Epoch, Ordinal, Place};
 use super::scan::{Beyond, Scan, Stop, look_on, scan};
 use super::segment::{
     ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
 };
-use super::spares::{Spares, fill_with_zeros};
+use super::spares::{Spares, fill_with_zeros, is_full, lengths};
 use super::store_file::{self, StoreFile};
 use super::verdict::{self, Case};
 use super::writer::{Fate, Writer};
@@ -31,6 +32,9 @@ const LOG_DIR: &str = "log";
 /// What an opening's own segment has for new batches: enough until spares are made, little enough to be
 /// quick.
 const OPENING_ROOM_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The least of that, but on a disk that has nothing at all.
+const OPENING_ROOM_BYTES_MIN: u64 = 64 * 1024;
 
 /// How far a segment that the log does not say it goes on in is searched for signs that it did.
 const PEEK_BYTES: u64 = 1024 * 1024;
@@ -126,7 +130,8 @@ pub fn open(
         let damage = Damage::new(verdict::STORE_MISSING, data_dir.path().join(store_file::NAME));
         return Err(damage.seq(past.next_seq).into());
     }
-    Opening { data_dir, log_dir, options, report }.begin(past)
+    let ballast = Ballast::find(Arc::clone(data_dir));
+    Opening { data_dir, log_dir, options, ballast, report }.begin(past)
 }
 
 /// Makes the names that are seen durable, and removes what was not finished.
@@ -135,7 +140,8 @@ fn tidy(dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
     // now must not outlive them.
     dir.sync().map_err(while_opening("syncing the names", dir.path()))?;
     for name in dir.list().map_err(while_opening("listing the names", dir.path()))? {
-        if is_unfinished(&name) || name == store_file::UNFINISHED_NAME {
+        let other = [store_file::UNFINISHED_NAME, ballast::UNFINISHED_NAME].contains(&&*name);
+        if is_unfinished(&name) || other {
             dir.remove(&name).map_err(while_opening("removing an unfinished file", dir.path().join(name)))?;
         }
     }
@@ -413,6 +419,7 @@ struct Opening<'a> {
     data_dir: &'a Arc<dyn Dir>,
     log_dir: Arc<dyn Dir>,
     options: &'a LogOptions,
+    ballast: Ballast,
     report: Report,
 }
 
@@ -433,14 +440,13 @@ impl Opening<'_> {
         };
         let (file, cursor) = self.write_segment(&place, header, &past)?;
         self.commit(ordinal)?;
-        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
+        // Before anything else is written: on a full disk this is where space comes from.
         for (file, length, path) in &past.overlong {
             file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;
         }
-        let segment_bytes = self.options.segment_bytes;
-        let spares =
-            Arc::new(Spares::new(Arc::clone(&self.log_dir), segment_bytes, self.options.spares, ordinal));
-        spares.retire(&past.idle).map_err(|e| self.retiring(e))?;
+        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
+        let spares = Arc::new(Spares::new(Arc::clone(&self.log_dir), self.options, ordinal));
+        spares.retire(&past.idle);
 
         self.report.epoch = epoch;
         self.report.segment = ordinal;
@@ -451,7 +457,6 @@ impl Opening<'_> {
         let buffer = Buffer::new(self.options, Arc::clone(&spares), cursor, past.next_seq, last);
         let writer = Writer {
             dir: self.log_dir,
-            spares: Arc::clone(&spares),
             place,
             alignment: self.options.alignment,
             file,
@@ -463,7 +468,7 @@ impl Opening<'_> {
             dirty: false,
             fate: Arc::new(Fate::default()),
         };
-        Ok(Opened { buffer, writer, spares, report: self.report })
+        Ok(Opened { buffer, writer, spares, ballast: self.ballast, report: self.report })
     }
 
     /// The past of a store that has none.
@@ -494,16 +499,23 @@ impl Opening<'_> {
         let tail_bytes: u64 =
             past.tail.iter().map(|f| frame_bytes(f.payload.len() as u64, header.alignment)).sum();
         let least_bytes = block + tail_bytes + RESERVED_BLOCKS * block;
-        let roomy_bytes = least_bytes + OPENING_ROOM_BYTES.min(self.options.segment_bytes);
         let name = opening_name(place.ordinal);
         let failed = |e| while_opening("writing the new segment", self.log_dir.path().join(&name))(e);
-        let mut outcome = self.try_segment(place, &header, past, &name, roomy_bytes);
-        if outcome.as_ref().is_err_and(|e| e.kind() == std::io::ErrorKind::StorageFull) {
-            // As small as it can be: the log can be read, and perhaps cut.
-            self.log_dir.remove(&name).map_err(failed)?;
-            outcome = self.try_segment(place, &header, past, &name, least_bytes);
+        let room_max = OPENING_ROOM_BYTES.min(self.options.segment_bytes);
+        // With less and less room, then without the ballast, then as small as it can be: the log can be read.
+        loop {
+            let free = self.log_dir.free_bytes().unwrap_or(None);
+            for room_bytes in lengths(room_max, OPENING_ROOM_BYTES_MIN.min(room_max), free, block) {
+                match self.try_segment(place, &header, past, &name, least_bytes + room_bytes) {
+                    // An error of removing shows when it is created again.
+                    Err(e) if is_full(&e) => drop(self.log_dir.remove(&name)),
+                    outcome => return outcome.map_err(failed),
+                }
+            }
+            if !self.ballast.give_up() {
+                return self.try_segment(place, &header, past, &name, least_bytes).map_err(failed);
+            }
         }
-        outcome.map_err(failed)
     }
 
     fn try_segment(
@@ -517,6 +529,7 @@ impl Opening<'_> {
         let mut block = vec![0; index(u64::from(header.alignment))];
         put(&mut block, 0, &SegmentHeader { file_bytes, ..*header }.encode());
         let file = self.log_dir.create(name)?;
+        file.allocate(file_bytes)?;
         file.write_all_at(0, &block)?;
         let mut offset = block.len() as u64;
         let mut bytes = Vec::new();
@@ -549,10 +562,5 @@ impl Opening<'_> {
     fn name_store(&self, store: &StoreFile) -> Result<(), OpenError> {
         let path = self.data_dir.path().join(store_file::NAME);
         store.write(self.data_dir).map_err(while_opening("writing STORE", path))
-    }
-
-    fn retiring(&self, error: LogError) -> OpenError {
-        let source = std::io::Error::new(error.kind(), error);
-        while_opening("retiring old segments", self.log_dir.path())(source)
     }
 }

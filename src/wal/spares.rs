@@ -1,14 +1,19 @@
-//! Segments made ahead of the writer.
+//! Segments made ahead of the writer, and the room that they give (I9).
 //!
-//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit
-//! is a pure write of data. A helper of the engine asks [`Spares::wanted`] and calls [`Spares::make`]; where
-//! none is ready in time, the writer makes it itself. A spare holds nothing until a header with its own
-//! ordinal is in it.
+//! A spare has its name and all of its bytes on disk (zeros, or what an older segment left), so that a commit is a
+//! pure write of data and needs no more space. A spare holds nothing until a header with its own ordinal is in it.
+//! Spares have lengths of their own: shorter ones where the disk is nearly full, longer ones for a batch that needs it.
+//!
+//! Whoever decides asks, under the engine's lock, whether there is room ([`Buffer::room`](super::Buffer::room)); what
+//! is missing is noted here, and [`Spares::make`] makes it, outside that lock. A segment that can't be made is no
+//! failure of the log: there is no room, until one can be made.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::LogOptions;
+use super::buffer::{Room, Use, reserve_bytes};
 use super::error::LogError;
 use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
@@ -19,6 +24,12 @@ const ZEROS_BYTES: usize = 1024 * 1024;
 
 /// How many old segments are kept for use again, beyond the number of spares made ahead.
 const POOL_EXTRA: usize = 2;
+
+/// No new segment is shorter, however full the disk is, unless `segment_bytes` is.
+const FLOOR_BYTES: u64 = 1024 * 1024;
+
+/// A new segment takes no more than one part in so many of what is free.
+const FREE_PARTS: u64 = 8;
 
 /// Writes zeros from `from` to `to`.
 pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
@@ -32,121 +43,429 @@ pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result
     Ok(())
 }
 
-/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks), the writer and a
-/// helper.
+/// Writes a new file of that many zeros, durably but for its name. What is left of it after an error is removed.
+pub(super) fn new_file_of_zeros(dir: &dyn Dir, name: &str, bytes: u64) -> io::Result<()> {
+    let created = match dir.create(name) {
+        // What an attempt before left and could not remove.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            dir.remove(name).and_then(|()| dir.create(name))
+        }
+        created => created,
+    };
+    let filled = created.and_then(|file| {
+        file.allocate(bytes)?;
+        fill_with_zeros(&*file, 0, bytes)?;
+        file.sync_data()
+    });
+    if filled.is_err() {
+        // Nothing relies on it; an opening removes what is left.
+        let _ = dir.remove(name);
+    }
+    filled
+}
+
+/// Whether an error says that there is no space, so that less may fit.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
+/// The lengths to try for something new: halvings of `most` that leave most of what is free alone, then `least`.
+pub(super) fn lengths(most: u64, least: u64, free: Option<u64>, alignment: u64) -> impl Iterator<Item = u64> {
+    let allowed = free.map_or(u64::MAX, |free| free / FREE_PARTS);
+    let halvings = (0..u64::BITS).map(move |by| most >> by).map(move |bytes| bytes - bytes % alignment);
+    let halvings = halvings.take_while(move |bytes| *bytes > least).filter(move |bytes| *bytes <= allowed);
+    halvings.chain([least.next_multiple_of(alignment)])
+}
+
+/// What a batch needs that does not simply fit where the log is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Need {
+    /// It fits, but cuts into the reserve of the segment, which then must not be the last one.
+    Another,
+    /// The next segment, which must hold so many bytes: its header, the batch, and what is kept free at its end.
+    Next { bytes: u64, used_for: Use },
+}
+
+/// Makes segments ahead and uses old ones again. Shared by the buffer (which only looks, and says what is missing) and
+/// whoever makes them.
 #[derive(Debug)]
 pub struct Spares {
     dir: Arc<dyn Dir>,
     segment_bytes: u64,
-    ahead: u64,
-    /// The segments up to this one are ready.
-    ready: AtomicU64,
-    /// The segment that appending has reached.
-    reached: AtomicU64,
+    floor_bytes: u64,
+    alignment: u64,
+    ahead: usize,
+    /// Held for moments only, and never during I/O: whoever has the engine's lock takes it.
+    shelf: Mutex<Shelf>,
+    /// Held while segments are made.
     work: Mutex<Work>,
 }
 
+/// What is ready and what is wanted.
 #[derive(Debug)]
+struct Shelf {
+    /// The segment that appending has reached.
+    reached: Ordinal,
+    /// The lengths of those after it that are ready.
+    ready: VecDeque<u64>,
+    /// A batch waits for a next segment of that length.
+    next_bytes: u64,
+    /// A batch waits until so many are ready.
+    count: usize,
+    no_room: Option<NoRoom>,
+    /// The last segment made was shorter than it should be.
+    short: bool,
+    /// Old segments that could not be removed.
+    stuck: Vec<Ordinal>,
+}
+
+/// That a segment could not be made.
+#[derive(Clone, Debug)]
+struct NoRoom {
+    /// Of that length or more.
+    bytes: u64,
+    why: Arc<str>,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    /// Make a segment, at least that long.
+    Make { ordinal: Ordinal, least: u64 },
+    /// Make a segment longer that is ready.
+    Lengthen { ordinal: Ordinal, from: u64, to: u64 },
+}
+
+/// What is kept while segments are made.
+#[derive(Debug, Default)]
 struct Work {
-    /// Old segments of full length that nothing needs any more.
-    pool: Vec<Ordinal>,
+    /// Old segments that nothing needs any more, and how long they are.
+    pool: Vec<(Ordinal, u64)>,
     /// A failure after which nobody knows what names are durable.
     failed: Option<LogError>,
 }
 
-impl Spares {
-    pub(super) fn new(dir: Arc<dyn Dir>, segment_bytes: u64, ahead: u32, current: Ordinal) -> Self {
-        Self {
-            dir,
-            segment_bytes,
-            ahead: u64::from(ahead),
-            ready: AtomicU64::new(current.get()),
-            reached: AtomicU64::new(current.get()),
-            work: Mutex::new(Work { pool: Vec::new(), failed: None }),
+impl Shelf {
+    /// Answers [`Room`] for a need; and, if that is *not yet*, the least length of a segment that would do.
+    fn room(&self, need: Need, floor_bytes: u64, alignment: u64) -> (Room, Option<(usize, u64)>) {
+        let (count, bytes) = match (need, self.ready.front()) {
+            (Need::Another, None) => (1, floor_bytes),
+            (Need::Another, Some(_)) => return (Room::Yes, None),
+            (Need::Next { bytes, used_for }, Some(&there)) if bytes <= there => {
+                let reserve = if used_for == Use::Adds { reserve_bytes(there, alignment) } else { 0 };
+                if self.ready.len() > 1 || bytes + reserve <= there {
+                    return (Room::Yes, None);
+                }
+                (2, floor_bytes)
+            }
+            (Need::Next { bytes, used_for: Use::Frees }, _) => (0, bytes.max(floor_bytes)),
+            (Need::Next { bytes, used_for: Use::Adds }, _) => {
+                let mut long = bytes.max(floor_bytes);
+                while long < bytes + reserve_bytes(long, alignment) {
+                    long = bytes + reserve_bytes(long, alignment);
+                }
+                (0, long)
+            }
+        };
+        let bytes = bytes.next_multiple_of(alignment);
+        match &self.no_room {
+            Some(no_room) if no_room.bytes <= bytes => (Room::Full, None),
+            _ => (Room::NotYet, Some((count, bytes))),
         }
     }
 
-    /// The segments up to this one are ready to be written.
+    /// What should be done next and has not failed already.
+    fn task(&self, ahead: usize, floor_bytes: u64) -> Option<Task> {
+        let after = |count: usize| Ordinal::new(self.reached.get() + count as u64);
+        let task = match self.ready.front() {
+            Some(&from) if from < self.next_bytes => {
+                Task::Lengthen { ordinal: after(1), from, to: self.next_bytes }
+            }
+            None if self.next_bytes > 0 => Task::Make { ordinal: after(1), least: self.next_bytes },
+            _ if self.ready.len() < ahead.max(self.count) => {
+                Task::Make { ordinal: after(self.ready.len() + 1), least: floor_bytes }
+            }
+            _ => return None,
+        };
+        let least = task.least();
+        self.no_room.as_ref().is_none_or(|no_room| least < no_room.bytes).then_some(task)
+    }
+
+    /// A task was done: a segment of that length is there.
+    fn done(&mut self, bytes: u64) {
+        if self.ready.front().is_some_and(|there| *there >= self.next_bytes) {
+            self.next_bytes = 0;
+        }
+        if self.ready.len() >= self.count {
+            self.count = 0;
+        }
+        self.no_room.take_if(|no_room| no_room.bytes <= bytes);
+    }
+
+    fn failed(&mut self, least: u64, why: &str) {
+        (self.next_bytes, self.count) = (0, 0);
+        let bytes = self.no_room.as_ref().map_or(least, |before| before.bytes.min(least));
+        self.no_room = Some(NoRoom { bytes, why: why.into() });
+    }
+}
+
+impl Task {
+    fn least(self) -> u64 {
+        match self {
+            Self::Make { least, .. } => least,
+            Self::Lengthen { to, .. } => to,
+        }
+    }
+}
+
+impl Spares {
+    pub(super) fn new(dir: Arc<dyn Dir>, options: &LogOptions, current: Ordinal) -> Self {
+        Self {
+            dir,
+            segment_bytes: options.segment_bytes,
+            floor_bytes: options.segment_bytes.min(FLOOR_BYTES),
+            alignment: u64::from(options.alignment),
+            ahead: usize::try_from(options.spares).unwrap_or(usize::MAX),
+            shelf: Mutex::new(Shelf {
+                reached: current,
+                ready: VecDeque::new(),
+                next_bytes: 0,
+                count: 0,
+                no_room: None,
+                short: false,
+                stuck: Vec::new(),
+            }),
+            work: Mutex::default(),
+        }
+    }
+
+    /// How long a segment is where the disk has plenty.
     #[must_use]
-    pub fn ready_upto(&self) -> Ordinal {
-        Ordinal::new(self.ready.load(Ordering::Acquire))
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
     }
 
-    /// The segment to make next, if one should be made.
+    /// Whether there is room; notes what is missing, if it is only not there yet.
+    pub(super) fn room(&self, need: Need) -> Room {
+        let mut shelf = self.shelf();
+        let (room, missing) = shelf.room(need, self.floor_bytes, self.alignment);
+        if let Some((count, bytes)) = missing {
+            if count > 0 {
+                shelf.count = shelf.count.max(count);
+            } else {
+                shelf.next_bytes = shelf.next_bytes.max(bytes);
+            }
+        }
+        room
+    }
+
+    /// Why there is no room, if [`Spares::room`] would say that there is none.
+    pub(super) fn full_because(&self, need: Need) -> Option<Arc<str>> {
+        let shelf = self.shelf();
+        let (room, _) = shelf.room(need, self.floor_bytes, self.alignment);
+        shelf.no_room.as_ref().filter(|_| room == Room::Full).map(|no_room| Arc::clone(&no_room.why))
+    }
+
+    /// Why the last segment that was wanted could not be made.
     #[must_use]
-    pub fn wanted(&self) -> Option<Ordinal> {
-        let ready = self.ready.load(Ordering::Acquire);
-        (ready < self.reached.load(Ordering::Acquire) + self.ahead).then(|| Ordinal::new(ready + 1))
+    pub fn no_room(&self) -> Option<Arc<str>> {
+        self.shelf().no_room.as_ref().map(|no_room| Arc::clone(&no_room.why))
     }
 
-    /// Appending has come to that segment.
-    pub(super) fn reached(&self, ordinal: Ordinal) {
-        self.reached.store(ordinal.get(), Ordering::Release);
+    /// Whether the disk has little space: a segment could not be made, or not as long as it should be.
+    #[must_use]
+    pub fn space_is_short(&self) -> bool {
+        let shelf = self.shelf();
+        shelf.short || shelf.no_room.is_some()
     }
 
-    /// Makes that segment ready, and those before it; does nothing if it is.
+    /// Whether all segments that are made ahead are ready, and nothing failed.
+    #[must_use]
+    pub fn are_ready(&self) -> bool {
+        let shelf = self.shelf();
+        shelf.ready.len() >= self.ahead && shelf.no_room.is_none()
+    }
+
+    /// Whether something is to be made. Not, if that has just failed: see [`Spares::retry`].
+    #[must_use]
+    pub fn wanted(&self) -> bool {
+        self.shelf().task(self.ahead, self.floor_bytes).is_some()
+    }
+
+    /// Appending goes on in the next segment. How long that is; `None` if it is not ready, which nobody may let happen.
+    pub(super) fn begin_next(&self) -> Option<u64> {
+        let mut shelf = self.shelf();
+        let bytes = shelf.ready.pop_front()?;
+        shelf.reached = shelf.reached.next();
+        Some(bytes)
+    }
+
+    /// Makes what is wanted. That something can't be made is no error: there is no room then.
     ///
     /// # Errors
-    /// What the file system says. A failure to fill a new file leaves nothing behind and may be tried again;
-    /// one to give it its name is final.
-    pub fn make(&self, ordinal: Ordinal) -> Result<(), LogError> {
+    /// That names could not be changed, which is final; or that the log was closed.
+    pub fn make(&self) -> Result<(), LogError> {
         let mut work = self.work();
-        while self.ready_upto() < ordinal {
+        loop {
+            let Some(task) = self.shelf().task(self.ahead, self.floor_bytes) else { return Ok(()) };
             if let Some(error) = &work.failed {
                 return Err(error.clone());
             }
-            let next = self.ready_upto().next();
-            let from = match work.pool.pop() {
-                Some(old) => segment_name(old),
-                None => self.fill(next)?,
+            let outcome = match task {
+                Task::Make { ordinal, least } => self.make_one(&mut work, ordinal, least)?,
+                Task::Lengthen { ordinal, from, to } => self.lengthen(ordinal, from, to),
             };
-            // IMPORTANT: the name is durable before anything that counts is written under it.
-            let renamed = self.dir.rename(&from, &segment_name(next)).and_then(|()| self.dir.sync());
-            if let Err(e) = renamed {
-                let error = LogError::new("naming a new segment", self.dir.path(), e);
-                work.failed = Some(error.clone());
-                return Err(error);
-            }
-            self.ready.store(next.get(), Ordering::Release);
-        }
-        Ok(())
-    }
-
-    /// A new file full of zeros, under a temporary name.
-    fn fill(&self, ordinal: Ordinal) -> Result<String, LogError> {
-        let name = filling_name(ordinal);
-        let filled = self.dir.create(&name).and_then(|file| {
-            fill_with_zeros(&*file, 0, self.segment_bytes)?;
-            file.sync_data()
-        });
-        match filled {
-            Ok(()) => Ok(name),
-            Err(e) => {
-                // Nothing relies on it; an opening removes what is left.
-                let _ = self.dir.remove(&name);
-                Err(LogError::new("making a new segment", self.dir.path().join(name), e))
+            let mut shelf = self.shelf();
+            match (outcome, task) {
+                (Ok(bytes), Task::Make { .. }) => {
+                    shelf.short = bytes < self.segment_bytes;
+                    shelf.ready.push_back(bytes);
+                    shelf.done(bytes);
+                }
+                (Ok(bytes), Task::Lengthen { ordinal, .. }) => {
+                    // If it was begun meanwhile, it was begun with the length that it had.
+                    if ordinal == shelf.reached.next()
+                        && let Some(there) = shelf.ready.front_mut()
+                    {
+                        *there = bytes;
+                        shelf.done(bytes);
+                    }
+                }
+                (Err(e), task) => {
+                    let why = self.in_words(&e);
+                    shelf.failed(task.least(), &why);
+                }
             }
         }
     }
 
-    /// Takes segments that nothing needs any more: some are kept for use again, the others are removed.
+    /// Tries again what failed: there may be space now.
     ///
     /// # Errors
-    /// What the file system says. Nothing is lost by it but space.
-    pub fn retire(&self, segments: &[Ordinal]) -> Result<(), LogError> {
-        let pool_max = usize::try_from(self.ahead).unwrap_or(0) + POOL_EXTRA;
-        let mut work = self.work();
-        for &ordinal in segments {
-            let name = segment_name(ordinal);
-            let failed = |e| LogError::new("retiring a segment", self.dir.path().join(&name), e);
-            let bytes = self.dir.open(&name).and_then(|file| file.len()).map_err(failed)?;
-            if bytes == self.segment_bytes && work.pool.len() < pool_max {
-                work.pool.push(ordinal);
-            } else {
-                self.dir.remove(&name).map_err(failed)?;
+    /// As [`Spares::make`].
+    pub fn retry(&self) -> Result<(), LogError> {
+        let stuck = std::mem::take(&mut self.shelf().stuck);
+        stuck.into_iter().for_each(|ordinal| self.remove(ordinal));
+        self.space_was_freed();
+        self.make()
+    }
+
+    /// Space was freed: what failed is not taken for impossible any more.
+    pub fn space_was_freed(&self) {
+        self.shelf().no_room = None;
+    }
+
+    /// Gives the next segment its name and its bytes. The outer error is final, the inner one says that there is no
+    /// room.
+    fn make_one(&self, work: &mut Work, ordinal: Ordinal, least: u64) -> Result<io::Result<u64>, LogError> {
+        let free = self.free_bytes();
+        let mut wanted = lengths(self.segment_bytes, least, free, self.alignment).peekable();
+        let preferred = wanted.peek().copied().unwrap_or(least);
+        let long_enough = |pool: &[(Ordinal, u64)]| pool.iter().position(|(_, bytes)| *bytes >= preferred);
+        let mut from = long_enough(&work.pool).map(|at| work.pool.swap_remove(at)).map(in_pool);
+        let mut error = None;
+        while from.is_none()
+            && let Some(bytes) = wanted.next()
+        {
+            let name = filling_name(ordinal);
+            match new_file_of_zeros(&*self.dir, &name, bytes) {
+                Ok(()) => from = Some((name, bytes)),
+                Err(e) if is_full(&e) => error = Some(e),
+                Err(e) => {
+                    error = Some(e);
+                    break;
+                }
             }
         }
-        Ok(())
+        if from.is_none() {
+            // Better a short old one than none.
+            let longest = (0..work.pool.len()).max_by_key(|at| work.pool[*at].1);
+            let longest = longest.filter(|at| work.pool[*at].1 >= least);
+            from = longest.map(|at| work.pool.swap_remove(at)).map(in_pool);
+        }
+        let Some((from, bytes)) = from else {
+            return Ok(Err(error.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
+        };
+        // IMPORTANT: the name is durable before anything that counts is written under it.
+        let renamed = self.dir.rename(&from, &segment_name(ordinal)).and_then(|()| self.dir.sync());
+        if let Err(e) = renamed {
+            let error = LogError::new("naming a new segment", self.dir.path(), e);
+            work.failed = Some(error.clone());
+            return Err(error);
+        }
+        Ok(Ok(bytes))
+    }
+
+    /// Makes a segment longer that is ready. Who begins it meanwhile does not notice: only bytes behind its end are
+    /// written.
+    fn lengthen(&self, ordinal: Ordinal, from: u64, to: u64) -> io::Result<u64> {
+        let file = self.dir.open(&segment_name(ordinal))?;
+        // IMPORTANT: the length is durable before a header says it.
+        let longer = file
+            .allocate(to)
+            .and_then(|()| fill_with_zeros(&*file, from, to))
+            .and_then(|()| file.sync_data());
+        if longer.is_err() {
+            // The space is worth having; where it can't be had back, a file is longer than it says, which is no harm.
+            let _ = file.set_len(from);
+        }
+        longer.map(|()| to)
+    }
+
+    /// Takes segments that nothing needs any more: some are kept for use again, the others are removed. What can't be
+    /// removed is tried again later: nothing is lost by it but space.
+    pub fn retire(&self, segments: &[Ordinal]) {
+        let pool_max = self.ahead.saturating_add(POOL_EXTRA);
+        let mut work = self.work();
+        for &ordinal in segments {
+            let bytes = self.dir.open(&segment_name(ordinal)).and_then(|file| file.len()).unwrap_or(0);
+            let bytes = bytes - bytes % self.alignment;
+            // Others are of use on a full disk only. What was made for one large batch is not kept even there.
+            let usable = bytes >= self.floor_bytes && bytes <= self.segment_bytes.saturating_mul(2);
+            if bytes == self.segment_bytes || (usable && self.space_is_short()) {
+                work.pool.push((ordinal, bytes));
+            } else {
+                self.remove(ordinal);
+            }
+        }
+        while work.pool.len() > pool_max {
+            let shortest = (0..work.pool.len()).min_by_key(|at| work.pool[*at].1).unwrap_or(0);
+            let (ordinal, _) = work.pool.swap_remove(shortest);
+            self.remove(ordinal);
+        }
+        drop(work);
+        self.space_was_freed();
+    }
+
+    fn remove(&self, ordinal: Ordinal) {
+        match self.dir.remove(&segment_name(ordinal)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => self.shelf().stuck.push(ordinal),
+            _ => {}
+        }
+    }
+
+    /// How many bytes the log's disk has left; `None` if it can't be told.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        self.dir.free_bytes().unwrap_or(None)
+    }
+
+    /// How many old segments could not be removed so far.
+    #[must_use]
+    pub fn stuck(&self) -> usize {
+        self.shelf().stuck.len()
+    }
+
+    /// One line for whoever is refused.
+    fn in_words(&self, error: &io::Error) -> String {
+        let what = match error.kind() {
+            io::ErrorKind::StorageFull => "No space left on device".to_owned(),
+            io::ErrorKind::QuotaExceeded => "Disk quota exceeded".to_owned(),
+            _ => error.to_string(),
+        };
+        format!("no room for another segment in {}: {what}", self.dir.path().display())
+            .replace(['\r', '\n'], " ")
     }
 
     /// Waits for a segment in the making; none is made from now on.
@@ -156,10 +475,18 @@ impl Spares {
         self.work().failed.get_or_insert(error);
     }
 
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn work(&self) -> MutexGuard<'_, Work> {
         // What a panicking holder leaves is one finished step or none.
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn in_pool((ordinal, bytes): (Ordinal, u64)) -> (String, u64) {
+    (segment_name(ordinal), bytes)
 }
 
 #[cfg(all(test, feature = "sim"))]
@@ -167,20 +494,31 @@ mod tests {
     use super::*;
     use crate::io::sim::{CrashStyle, SimDisk};
 
+    fn options(segment_bytes: u64, spares: u32) -> LogOptions {
+        LogOptions { segment_bytes, spares, ..LogOptions::default() }
+    }
+
     fn spares(disk: &SimDisk) -> Spares {
-        Spares::new(disk.dir(), 2048, 2, Ordinal::new(5))
+        Spares::new(disk.dir(), &options(2048, 2), Ordinal::new(5))
+    }
+
+    fn next(bytes: u64, used_for: Use) -> Need {
+        Need::Next { bytes, used_for }
+    }
+
+    fn lens(disk: &SimDisk) -> Vec<usize> {
+        disk.files().iter().map(|path| disk.read_file(path).map_or(0, |bytes| bytes.len())).collect()
     }
 
     #[test]
     fn as_many_as_wanted_are_made_and_no_more() {
         let disk = SimDisk::new(0);
         let spares = spares(&disk);
-        while let Some(ordinal) = spares.wanted() {
-            spares.make(ordinal).unwrap();
-        }
+        spares.make().unwrap();
+        assert!(!spares.wanted());
         assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
-        spares.reached(Ordinal::new(6));
-        assert_eq!(spares.wanted(), Some(Ordinal::new(8)));
+        assert_eq!(spares.begin_next(), Some(2048));
+        assert!(spares.wanted());
         let lost = disk.after_crash(0, CrashStyle::Lost);
         assert_eq!(lost.files().len(), 2);
         assert_eq!(lost.read_file("0000000007.seg").unwrap(), [0; 2048]);
@@ -192,11 +530,30 @@ mod tests {
         let spares = spares(&disk);
         disk.write_file("0000000001.seg", &[7; 2048]);
         disk.write_file("0000000002.seg", &[7; 1024]);
-        spares.retire(&[Ordinal::new(1), Ordinal::new(2)]).unwrap();
-        assert_eq!(disk.files(), ["0000000001.seg"]);
-        spares.make(Ordinal::new(7)).unwrap();
+        disk.write_file("0000000003.seg", &[7; 2100]);
+        disk.write_file("0000000004.seg", &[7; 2560]);
+        spares.retire(&[1, 2, 3, 4].map(Ordinal::new));
+        assert_eq!(disk.files(), ["0000000001.seg", "0000000003.seg"]);
+        spares.make().unwrap();
         assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+        assert_eq!([spares.begin_next(), spares.begin_next()], [Some(2048), Some(2048)]);
         assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn short_old_segments_are_used_where_there_is_no_other() {
+        const KIB: usize = 1024;
+        let disk = SimDisk::new(0);
+        let spares = Spares::new(disk.dir(), &options(4 << 20, 1), Ordinal::new(5));
+        disk.write_file("0000000001.seg", &vec![7; 1500 * KIB]);
+        disk.write_file("0000000002.seg", &vec![7; 1000 * KIB]);
+        disk.set_capacity(Some(disk.used()));
+        spares.make().unwrap();
+        assert!(spares.no_room().is_some());
+        spares.retire(&[1, 2].map(Ordinal::new));
+        spares.make().unwrap();
+        assert_eq!((disk.files(), lens(&disk)), (vec!["0000000006.seg".to_owned()], vec![1500 * KIB]));
+        assert!(spares.space_is_short() && spares.no_room().is_none());
     }
 
     #[test]
@@ -204,19 +561,89 @@ mod tests {
         let disk = SimDisk::new(0);
         let spares = spares(&disk);
         spares.close();
-        assert!(spares.make(Ordinal::new(6)).is_err());
+        assert!(spares.make().is_err());
         assert!(disk.files().is_empty());
     }
 
     #[test]
-    fn a_full_disk_leaves_nothing_behind_and_may_be_tried_again() {
+    fn a_full_disk_leaves_nothing_behind_and_is_tried_again() {
         let disk = SimDisk::new(0);
         let spares = spares(&disk);
         disk.set_capacity(Some(3000));
-        spares.make(Ordinal::new(6)).unwrap();
-        assert_eq!(spares.make(Ordinal::new(7)).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        spares.make().unwrap();
         assert_eq!(disk.files(), ["0000000006.seg"]);
+        let why = spares.no_room().unwrap();
+        assert_eq!(&*why, "no room for another segment in /sim/: No space left on device");
+        assert!(!spares.wanted() && spares.space_is_short());
+        assert_eq!(spares.room(next(2048, Use::Frees)), Room::Yes);
+        assert_eq!(spares.room(next(2048, Use::Adds)), Room::Full);
+        let ops = disk.ops();
+        spares.make().unwrap();
+        assert_eq!(disk.ops(), ops, "not before it is told to");
         disk.set_capacity(None);
-        spares.make(Ordinal::new(7)).unwrap();
+        spares.retry().unwrap();
+        assert!(spares.no_room().is_none() && !spares.space_is_short());
+        assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
+    }
+
+    #[test]
+    fn a_segment_is_as_long_as_the_disk_bears() {
+        const MIB: u64 = 1024 * 1024;
+        let at = |free| lengths(64 * MIB, MIB, free, 512).collect::<Vec<u64>>();
+        assert_eq!(at(None), [64, 32, 16, 8, 4, 2, 1].map(|mib| mib * MIB));
+        assert_eq!(at(Some(600 * MIB))[0], 64 * MIB);
+        assert_eq!(at(Some(100 * MIB))[0], 8 * MIB);
+        assert_eq!(at(Some(16 * MIB))[0], 2 * MIB);
+        assert_eq!(at(Some(0)), [MIB]);
+        assert_eq!(lengths(4096, 3000, Some(0), 512).collect::<Vec<u64>>(), [3072]);
+        assert_eq!(lengths(4096, 9000, None, 512).collect::<Vec<u64>>(), [9216]);
+        let disk = SimDisk::new(0);
+        let spares = Spares::new(disk.dir(), &options(8 * MIB, 3), Ordinal::new(5));
+        disk.set_capacity(Some(17 * MIB));
+        spares.make().unwrap();
+        assert_eq!(lens(&disk), [2 * MIB, MIB, MIB].map(|bytes| usize::try_from(bytes).unwrap()));
+        assert!(spares.space_is_short() && spares.are_ready());
+    }
+
+    #[test]
+    fn a_batch_that_needs_a_longer_segment_gets_it_or_is_told() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        assert_eq!(spares.room(next(5000, Use::Adds)), Room::NotYet);
+        spares.make().unwrap();
+        assert_eq!(spares.room(next(5000, Use::Adds)), Room::Yes);
+        let made = lens(&disk)[0];
+        // The one that is ready is made longer.
+        assert_eq!(spares.room(next(9000, Use::Adds)), Room::NotYet);
+        spares.make().unwrap();
+        assert_eq!(spares.room(next(9000, Use::Adds)), Room::Yes);
+        assert!(lens(&disk)[0] > made && lens(&disk)[1] == 2048);
+        let after = disk.after_crash(0, CrashStyle::Lost);
+        assert_eq!(lens(&after), lens(&disk));
+        // What can't be done leaves the rest as it was.
+        let before = lens(&disk);
+        disk.set_capacity(Some(disk.used() + 1000));
+        assert_eq!(spares.room(next(50_000, Use::Adds)), Room::NotYet);
+        spares.make().unwrap();
+        assert_eq!(lens(&disk), before);
+        assert_eq!(spares.room(next(50_000, Use::Adds)), Room::Full);
+        assert_eq!(spares.room(next(9000, Use::Adds)), Room::Yes);
+        assert_eq!(spares.room(next(12_000, Use::Frees)), Room::NotYet);
+        assert_eq!(spares.begin_next(), Some(before[0] as u64));
+    }
+
+    #[test]
+    fn a_segment_that_cannot_be_written_is_no_room_and_one_that_cannot_be_named_is_the_end() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        disk.fail_write(1);
+        spares.make().unwrap();
+        assert!(spares.no_room().unwrap().contains("simulated write error"));
+        disk.fail_sync(1, false);
+        spares.retry().unwrap();
+        assert!(spares.no_room().unwrap().contains("simulated sync error"));
+        assert!(disk.files().is_empty());
+        disk.crash_at(disk.ops() + 4);
+        assert!(spares.retry().is_err(), "create, write, sync, and then the name");
     }
 }

@@ -11,10 +11,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use super::buffer::{Buffer, Chunk, Kind, Piece, Spent};
 use super::bytes::put;
 use super::error::LogError;
-use super::frame::{FRAME_HEADER_BYTES, FrameHeader, GOES_ON};
+use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use super::place::{Epoch, Ordinal, Place};
 use super::segment::{SegmentHeader, segment_name};
-use super::spares::{Spares, fill_with_zeros};
 use crate::id::Seq;
 use crate::id::StoreId;
 use crate::io::{Dir, File};
@@ -58,7 +57,6 @@ impl Fate {
 /// Writes the log. See the module's documentation.
 pub struct Writer {
     pub(super) dir: Arc<dyn Dir>,
-    pub(super) spares: Arc<Spares>,
     pub(super) place: Place,
     pub(super) alignment: u32,
     pub(super) file: Arc<dyn File>,
@@ -130,10 +128,6 @@ impl Writer {
                     run = piece.at..end;
                 }
                 Kind::Frame { payload_bytes, batches, flags } => {
-                    if flags & GOES_ON != 0 {
-                        // IMPORTANT: the next segment is there before this one says so.
-                        self.make(piece.ordinal.next())?;
-                    }
                     let header =
                         self.frame_header(&piece, &chunk.bytes[piece.at..], payload_bytes, batches, flags);
                     assert!(
@@ -229,16 +223,11 @@ impl Writer {
         Ok(())
     }
 
-    fn make(&self, ordinal: Ordinal) -> Result<(), LogError> {
-        self.spares.make(ordinal).map_err(|error| self.fate.fail(error))
-    }
-
     fn failed(&self, doing: &'static str, source: io::Error) -> LogError {
         self.fate.fail(LogError::new(doing, self.dir.path(), source))
     }
 
     fn begin_segment(&mut self, piece: &Piece, file_bytes: u64) -> Result<(), LogError> {
-        self.make(piece.ordinal)?;
         self.file = self
             .open_segment(piece.ordinal, file_bytes)
             .map_err(|e| self.failed("beginning a segment", e))?;
@@ -252,11 +241,9 @@ impl Writer {
 
     fn open_segment(&self, ordinal: Ordinal, file_bytes: u64) -> io::Result<Arc<dyn File>> {
         let file = self.dir.open(&segment_name(ordinal))?;
-        let present_bytes = file.len()?;
-        if present_bytes < file_bytes {
-            fill_with_zeros(&*file, present_bytes, file_bytes)?;
-            // The length is durable before a header says it.
-            file.sync_data()?;
+        // IMPORTANT: all bytes of a segment are there before a header says how many (I9).
+        if file.len()? < file_bytes {
+            return Err(io::Error::other("a segment is shorter than it was made, which is a bug"));
         }
         Ok(file)
     }

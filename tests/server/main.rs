@@ -6,6 +6,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full;
 mod process;
 mod script;
 mod wire;

@@ -1,10 +1,13 @@
 //! Random commands for an engine, few keys and few ids, so that they meet.
 
 use bytes::Bytes;
-use claimlog::engine::{Engine, Ticket};
+use claimlog::engine::{Engine, Ticket, TransactionSize};
 use claimlog::io::sim::SimRng;
 use claimlog::op::*;
 use claimlog::{EntryId, Error, Fields};
+
+/// Between the replies of a transaction's steps.
+pub(crate) const STEPS: &str = "\n";
 
 /// A request, or several as one.
 #[derive(Clone, Debug)]
@@ -90,14 +93,36 @@ impl Command {
                 Ticket { result: text(ticket.result), after: ticket.after }
             },
             |steps: &Vec<Command>| {
-                let ticket = engine.transaction(|transaction| {
+                let size = TransactionSize { bytes: 1024 + steps.len() * 2048, adds: true };
+                let ticket = engine.transaction_of(size, |transaction| {
                     let one = |step: &Command| -> Result<String, Error> {
                         dispatch!(step, op => text(transaction.execute(op)), |_| unreachable!("no nesting"))
                     };
-                    steps.iter().map(one).collect::<Result<Vec<String>, Error>>().map(|replies| replies.join(", "))
+                    steps.iter().map(one).collect::<Result<Vec<String>, Error>>().map(|replies| replies.join(STEPS))
                 });
-                Ticket { result: ticket.result.and_then(|result| result), after: ticket.after }
+                let result = match ticket.result {
+                    Err(Error::Refused(refusal)) => Ok(format!("-{refusal}")),
+                    other => other.and_then(|result| result),
+                };
+                Ticket { result, after: ticket.after }
             }
+        )
+    }
+
+    /// Whether it may be refused where the log is full; reads never are.
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(
+            self,
+            Self::XLen(_)
+                | Self::XRange(_)
+                | Self::XRead(_)
+                | Self::XPendingSummary(_)
+                | Self::XPendingRows(_)
+                | Self::XInfoStream(_)
+                | Self::XInfoGroups(_)
+                | Self::Exists(_)
+                | Self::Keys(_)
+                | Self::DbSize(_)
         )
     }
 

@@ -8,6 +8,7 @@
 mod command;
 mod crash;
 mod faults;
+mod full;
 mod model;
 mod seams;
 mod snapshots;

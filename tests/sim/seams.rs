@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, Waiting};
+use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, TransactionSize, Waiting};
 use claimlog::io::sim::{SimClock, SimDisk};
 use claimlog::op::*;
 use claimlog::snapshot::memory_store::MemoryPlace;
@@ -144,7 +144,7 @@ fn keys_that_nobody_waits_for_cost_nothing() {
     let read = XRead { db: DbIndex::default(), streams: vec![("w".into(), ReadFrom::Last)], count: None };
     let ReadOrWait::Waiting(_waiting) = engine.read_or_wait(BlockingRead::Read(read)) else { panic!() };
     let began = Instant::now();
-    engine.transaction(|transaction| {
+    engine.transaction_of(TransactionSize { bytes: 8 << 20, adds: true }, |transaction| {
         for number in 0..40_000u64 {
             transaction.execute(&add(&format!("key-{number:012}"), 1)).unwrap();
         }

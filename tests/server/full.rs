@@ -1,0 +1,124 @@
+//! A disk that is really full: a small tmpfs, filled and then made larger.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::common::{Client, Kind, Options, Value};
+
+/// A mounted tmpfs; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let home = tempfile::tempdir().unwrap();
+        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], home.path()).then_some(Self(home))
+    }
+
+    fn resize(&self, size: &str) {
+        assert!(mount(&["-o", &format!("remount,size={size}")], self.0.path()));
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Lazily: a process that was just killed may be on its way out.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+fn mount(args: &[&str], at: &Path) -> bool {
+    Command::new("mount").args(args).arg(at).output().is_ok_and(|output| output.status.success())
+}
+
+fn call(client: &mut Client, line: &str) -> Value {
+    client.call(&line.split(' ').collect::<Vec<_>>()).unwrap()
+}
+
+/// Adds until that is refused; answers how often it was not.
+fn fill(client: &mut Client, bytes: usize) -> i64 {
+    let value = "v".repeat(bytes);
+    for added in 0..200_000 {
+        let reply = client.call(&["XADD", "s", "*", "f", &value]).unwrap();
+        if reply.is_error() {
+            assert!(reply.text().starts_with("MISCONF claimlog can't write to its log: no room"), "{reply}");
+            assert!(reply.text().contains("No space left on device. Commands"), "{reply}");
+            return added;
+        }
+    }
+    panic!("the disk should be full by now");
+}
+
+fn what_frees_works(client: &mut Client) {
+    assert!(call(client, "XADD s * f v").text().starts_with("MISCONF "));
+    assert!(call(client, "SET no stream").is_error(), "and other errors are what they were");
+    let first = call(client, "XRANGE s - + COUNT 1").items()[0].items()[0].text();
+    assert_eq!(call(client, &format!("XDEL s {first}")).int(), 1);
+    let pending = call(client, "XPENDING kept g - + 1").items()[0].items()[0].text();
+    assert_eq!(call(client, &format!("XACK kept g {pending}")).int(), 1);
+    // A transaction that adds is refused whole, another one is not.
+    for line in ["MULTI", "XADD s * f v", "XLEN s"] {
+        call(client, line);
+    }
+    let refused = call(client, "EXEC").text();
+    assert!(
+        refused.starts_with("EXECABORT Transaction discarded because of: MISCONF claimlog can't"),
+        "{refused}"
+    );
+    let next = call(client, "XRANGE s - + COUNT 1").items()[0].items()[0].text();
+    for line in ["MULTI", "XLEN s", &format!("XDEL s {next}")] {
+        call(client, line);
+    }
+    assert_eq!(call(client, "EXEC").items()[1].int(), 1);
+    assert!(call(client, "INFO persistence").text().contains("aof_last_write_status:err"));
+}
+
+#[test]
+fn a_real_disk_that_is_full() {
+    let Some(disk) = SmallDisk::mount("32m") else {
+        println!("SKIPPED: a small file system can't be mounted here, that needs root");
+        return;
+    };
+    let dir = disk.0.path().join("data");
+    let options = Options::new(Kind::Claimlog).dir(&dir);
+    let mut server = options.start();
+    let client = &mut server.client();
+    call(client, "XGROUP CREATE kept g 0 MKSTREAM");
+    for _ in 0..20 {
+        call(client, "XADD kept * f v");
+    }
+    call(client, "XREADGROUP GROUP g c STREAMS kept >");
+    let began = Instant::now();
+    while !dir.join("BALLAST").exists() {
+        assert!(began.elapsed() < Duration::from_secs(10), "the ballast is made");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    fill(client, 8000);
+    fill(client, 10);
+    assert!(server.is_alive(), "{}", server.output());
+    what_frees_works(client);
+    let length = call(client, "XLEN s").int();
+
+    // Killed and started again, it is as it was.
+    server.kill();
+    let mut server = options.start();
+    let client = &mut server.client();
+    assert_eq!(call(client, "XLEN s").int(), length, "{}", server.output());
+    fill(client, 8000);
+    fill(client, 10);
+    what_frees_works(client);
+
+    // Nobody does anything but make the disk larger.
+    disk.resize("64m");
+    let began = Instant::now();
+    while call(client, "XADD s * f v").is_error() {
+        assert!(began.elapsed() < Duration::from_secs(10), "writes come back");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(call(client, "INFO persistence").text().contains("aof_last_write_status:ok"));
+    let length = call(client, "XLEN s").int();
+    server.signal("TERM");
+    assert!(server.wait_exit(Duration::from_secs(20)).is_some_and(|status| status.success()));
+    let server = options.start();
+    assert_eq!(call(&mut server.client(), "XLEN s").int(), length);
+}
