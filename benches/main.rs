@@ -8,6 +8,7 @@ mod log;
 mod record;
 mod replay;
 mod request;
+mod shelf;
 mod snapshot;
 
 use std::time::Duration;

@@ -1,18 +1,18 @@
-//! A snapshot turn into a store in memory: walking the state, encoding pages, and reading back and comparing what was
-//! written, as a turn on disk does. And how long commands are held up by it.
+//! A snapshot turn into a store in memory: waiting for the log, walking the state, encoding pages, and reading back and
+//! comparing what was written, as a turn on disk does. And how long commands are held up by it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claimlog::engine::{Engine, SnapshotReport};
-use claimlog::snapshot::memory_store::MemoryPlace;
 use criterion::Criterion;
 
 use super::common::{add, fill, forgetful};
+use super::shelf::Shelf;
 
 /// An engine with so many entries, all of them pending, and a snapshot of that.
-fn snapshotted(entries: u64) -> (Engine, MemoryPlace) {
-    let place = MemoryPlace::new("memory");
+fn snapshotted(entries: u64) -> (Engine, Shelf) {
+    let place = Shelf::default();
     let (engine, _) = forgetful().snapshot_place(Arc::new(place.clone())).open().expect("an empty disk");
     fill(&engine, entries);
     snapshot(&engine);
