@@ -1,5 +1,5 @@
-//! The log alone: appending batches of 64 bytes to the buffer, framing, checksums, one write, and the sync where it says
-//! so. On the real disk that is built on; what a sync costs is the disk's business.
+//! The log alone: appending batches of 64 bytes to the buffer, framing, checksums, one write, and the sync where it
+//! says so. On the real disk that is built on; what a sync costs is the disk's business.
 //!
 //! Segments of 16 MiB are used again as after a snapshot, and giving them their new names is in the figures.
 

@@ -301,8 +301,9 @@ fn documents_point_at_what_is_there() {
         };
         // Code in single backquotes; blocks of code have an even number of quotes too, and no such paths.
         for quoted in text.split('`').skip(1).step_by(2) {
-            let known =
-                ["src/", "tests/", "examples/", "benches/", "docs/", "fuzz/"].iter().any(|root| quoted.starts_with(root));
+            let known = ["src/", "tests/", "examples/", "benches/", "docs/", "fuzz/"]
+                .iter()
+                .any(|root| quoted.starts_with(root));
             if known && !quoted.contains([' ', '<', '*', '\n']) {
                 check(quoted);
             }
