@@ -267,7 +267,7 @@ fn files_stay_short() {
 
 #[test]
 fn every_exception_to_a_lint_has_its_reason() {
-    for folder in ["src", "tests", "examples", "fuzz/fuzz_targets"] {
+    for folder in ["src", "tests", "examples", "benches", "fuzz/fuzz_targets"] {
         for path in files(folder, "rs") {
             let code = bare(&fs::read_to_string(&path).unwrap());
             for kind in ["[allow(", "[expect("] {
@@ -301,8 +301,9 @@ fn documents_point_at_what_is_there() {
         };
         // Code in single backquotes; blocks of code have an even number of quotes too, and no such paths.
         for quoted in text.split('`').skip(1).step_by(2) {
-            let known =
-                ["src/", "tests/", "examples/", "docs/", "fuzz/"].iter().any(|root| quoted.starts_with(root));
+            let known = ["src/", "tests/", "examples/", "benches/", "docs/", "fuzz/"]
+                .iter()
+                .any(|root| quoted.starts_with(root));
             if known && !quoted.contains([' ', '<', '*', '\n']) {
                 check(quoted);
             }

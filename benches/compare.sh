@@ -1,0 +1,407 @@
+#!/usr/bin/env bash
+# Compares claimlog with redis-server under redis-benchmark, on this machine and one disk.
+#
+#   benches/compare.sh [--rows NAME,NAME] [--seconds N] [--turns N] [--only-always]
+#
+#   --rows         which rows, in that order (see below); otherwise all of them
+#   --seconds      about how long each turn of each server takes; 3 unless said otherwise
+#   --turns        how many turns each server has in each row, one after the other; 3. The median counts
+#   --only-always  leaves out the Redis that writes no log
+#
+# claimlog runs as it comes (appendfsync always), but with --snapshot-log-bytes 16m, so that snapshots happen where it
+# has somewhere to put them. Redis runs with --appendonly yes --appendfsync always, and once more without any log. Each
+# row starts all of them anew, on free ports of the loopback; whose turn it is not is idle.
+#
+# Data lies under ${TMPDIR:-/var/tmp}, which must be a disk. CLAIMLOG_BINARY: this program instead of one that is built.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+# ---- Rows -----------------------------------------------------------------------------------------------------------
+# A row says what it is called and what redis-benchmark is told to do (`bench`), and may say what has to be there before
+# each turn (`prepare`, which is told how many requests come) and another way to measure (`measure`). Streams are trimmed
+# where they would grow, so that memory stays flat.
+
+all_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_1 xreadgroup_100 xclaim_50 xrevrange)
+xadd=(XADD jobs MAXLEN '~' 100000 '*' task resize)
+
+row_xadd_1() {
+    title="XADD, 1 client"
+    bench=(-c 1 "${xadd[@]}")
+}
+
+row_xadd_50() {
+    title="XADD, 50 clients"
+    bench=(-c 50 "${xadd[@]}")
+}
+
+row_xadd_50_p16() {
+    title="XADD, 50 clients, pipelines of 16"
+    bench=(-c 50 -P 16 "${xadd[@]}")
+}
+
+row_xadd_1k_p16() {
+    title="XADD of 1 KiB, 50 clients, pipelines of 16"
+    bench=(-c 50 -P 16 XADD jobs MAXLEN '~' 10000 '*' task "$(printf '%01024d' 0)")
+}
+
+row_xadd_500() {
+    title="XADD, 500 clients"
+    bench=(-c 500 "${xadd[@]}")
+}
+
+row_xreadgroup_1() {
+    title="XREADGROUP COUNT 1, 50 clients"
+    prepare=as_many_entries
+    bench=(-c 50 XREADGROUP GROUP workers anna COUNT 1 STREAMS jobs '>')
+}
+
+row_xreadgroup_100() {
+    title="XREADGROUP COUNT 100 and XACK of those, 1 client, piped (pairs)"
+    measure=by_pipe
+    bench=()
+}
+
+row_xclaim_50() {
+    title="XCLAIM of 1 in 100,000 pending, 50 clients"
+    prepare=pending_entries
+    bench=(-c 50 -r 100000 XCLAIM jobs workers ben 0 1-__rand_int__)
+}
+
+row_xrevrange() {
+    title="XREVRANGE COUNT 100, 50 clients, pipelines of 4"
+    prepare=pending_entries
+    bench=(-c 50 -P 4 XREVRANGE jobs + - COUNT 100)
+}
+
+# ---- What has to be there before a turn -----------------------------------------------------------------------------
+
+nothing() { :; }
+
+# A group, and an entry for each request.
+as_many_entries() {
+    quietly XGROUP CREATE jobs workers 0 MKSTREAM
+    benchmark -n "$1" -c 50 -P 64 XADD jobs '*' task resize >/dev/null
+}
+
+# Entries 1-0 and so on, and a group that has them all pending. Id 0-0 is none, so they begin with 1.
+pending_entries() {
+    numbered_entries 100000
+    quietly XREADGROUP GROUP workers anna COUNT 100000 STREAMS jobs '>'
+}
+
+# So many entries with ids 1-0, 1-1 and so on, none of them delivered.
+numbered_entries() {
+    quietly XGROUP CREATE jobs workers 0 MKSTREAM
+    awk -v count="$1" 'BEGIN { for (i = 0; i < count; i++) print "XADD jobs 1-" i " task resize\r" }' | pipe
+}
+
+# ---- Ways to measure: each sets `rate`, `p99` (ms) and `requests` ---------------------------------------------------
+
+# redis-benchmark takes a number of requests and not a time: a first short run says how many there may be.
+by_benchmark() {
+    local known=${calibrated[$server]:-} row
+    if [ -z "$known" ]; then
+        "$prepare" 5000
+        row=$(benchmark -n 5000 "${bench[@]}")
+        known=$(field 1 "$row")
+        quietly FLUSHALL
+        "$prepare" "$(requests_for "$known" 1 2)"
+        row=$(benchmark -n "$(requests_for "$known" 1 2)" "${bench[@]}")
+        calibrated[$server]=$(field 1 "$row")
+        known=${calibrated[$server]}
+        quietly FLUSHALL
+    fi
+    requests=$(requests_for "$known" "$seconds" 1)
+    "$prepare" "$requests"
+    begin_cpu
+    row=$(benchmark -n "$requests" "${bench[@]}")
+    end_cpu
+    rate=$(field 1 "$row")
+    p99=$(field 6 "$row")
+}
+
+# redis-benchmark can't send two commands in turn: redis-cli sends what was written down before.
+by_pipe() {
+    local pairs=$((2000 * seconds)) begin end
+    numbered_entries $((100 * pairs))
+    awk -v pairs="$pairs" 'BEGIN {
+        for (pair = 0; pair < pairs; pair++) {
+            print "XREADGROUP GROUP workers anna COUNT 100 STREAMS jobs >\r"
+            line = "XACK jobs workers"
+            for (i = 0; i < 100; i++) line = line " 1-" (pair * 100 + i)
+            print line "\r"
+        }
+    }' >"$work/pairs"
+    begin_cpu
+    begin=$(date +%s%N)
+    pipe <"$work/pairs"
+    end=$(date +%s%N)
+    end_cpu
+    requests=$pairs
+    rate=$(awk -v pairs="$pairs" -v ns=$((end - begin)) 'BEGIN { print pairs * 1e9 / ns }')
+    p99=
+}
+
+# ---- Servers --------------------------------------------------------------------------------------------------------
+
+declare -A port pid calibrated
+
+# Sets `words`: how that server is started, on that port, in that directory.
+words_of() {
+    local redis=(redis-server --bind 127.0.0.1 --port "$2" --dir "$3" --save '')
+    case $1 in
+        claimlog) words=("$binary" serve --bind 127.0.0.1 --port "$2" --dir "$3" --snapshot-log-bytes 16m) ;;
+        always) words=("${redis[@]}" --appendonly yes --appendfsync always) ;;
+        nolog) words=("${redis[@]}" --appendonly no) ;;
+    esac
+}
+
+# A free port is found by trying: another process may have it, and then ours ends.
+start() {
+    local server=$1 attempt wait words
+    for attempt in 1 2 3 4 5; do
+        port[$server]=$((20000 + RANDOM % 20000))
+        rm -rf "${work:?}/$server"
+        mkdir "$work/$server"
+        words_of "$server" "${port[$server]}" "$work/$server"
+        "${words[@]}" </dev/null >"$work/$server.log" 2>&1 &
+        pid[$server]=$!
+        for ((wait = 0; wait < 200; wait++)); do
+            kill -0 "${pid[$server]}" 2>/dev/null || break
+            if cli INFO server 2>/dev/null | grep -q "^process_id:${pid[$server]}"; then
+                return
+            fi
+            sleep 0.05
+        done
+        stop "$server"
+    done
+    cat "$work/$server.log" >&2
+    die "$server does not start (attempt $attempt)"
+}
+
+stop() {
+    if [ -n "${pid[$1]:-}" ]; then
+        kill -9 "${pid[$1]}" 2>/dev/null || true
+        wait "${pid[$1]}" 2>/dev/null || true
+        unset "pid[$1]"
+    fi
+    rm -rf "${work:?}/$1"
+}
+
+clean_up() {
+    local server
+    for server in "${!pid[@]}"; do
+        stop "$server"
+    done
+    rm -rf "${work:?}"
+}
+
+cli() { timeout 60 redis-cli -p "${port[$server]}" "$@"; }
+
+quietly() {
+    cli "$@" >"$work/reply" || die "$server: redis-cli $1 failed"
+    # Errors come alone and in capitals; ids, entries and OK do not look like that.
+    if grep -m 1 -E '^(ERR|[A-Z]{4,}) ' "$work/reply" >&2; then
+        die "$server: $1 was refused"
+    fi
+}
+
+pipe() {
+    cli --pipe >"$work/pipe" 2>&1 || { cat "$work/pipe" >&2; die "$server: redis-cli --pipe failed"; }
+    grep -q '^errors: 0,' "$work/pipe" || { cat "$work/pipe" >&2; die "$server: piped commands were refused"; }
+}
+
+# The last line that redis-benchmark prints: the command, then numbers.
+benchmark() {
+    timeout $((seconds * 20 + 60)) redis-benchmark -p "${port[$server]}" --csv "$@" 2>"$work/benchmark" | tail -n 1 ||
+        { cat "$work/benchmark" >&2; die "$server: redis-benchmark failed"; }
+}
+
+# Of its numbers the n-th: requests a second, then milliseconds: mean, least, p50, p95, p99, most.
+field() { awk -F'","' -v at=$(($1 + 1)) '{ gsub(/"/, "", $at); print $at }' <<<"$2"; }
+
+# So many requests take `seconds` / `divisor`, in thousands.
+requests_for() {
+    awk -v rate="$1" -v seconds="$2" -v divisor="$3" \
+        'BEGIN { n = int(rate * seconds / divisor / 1000) * 1000; print n < 1000 ? 1000 : n }'
+}
+
+# Ticks of CPU that the server has used, all its threads.
+ticks() { sed 's/.*) //' "/proc/${pid[$server]}/stat" | awk '{ print $12 + $13 }'; }
+begin_cpu() { ticks_before=$(ticks); }
+end_cpu() { ticks_used=$(($(ticks) - ticks_before)); }
+
+# ---- The table ------------------------------------------------------------------------------------------------------
+
+die() {
+    echo "compare.sh: $*" >&2
+    exit 1
+}
+
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print v[int((NR + 1) / 2)] }'; }
+
+# Three significant digits; thousands as k.
+short() {
+    awk -v value="${1:-0}" 'BEGIN {
+        if (value == 0) print "-"
+        else if (value >= 1e6) printf "%.2fM\n", value / 1e6
+        else if (value >= 1e5) printf "%.0fk\n", value / 1e3
+        else if (value >= 1e3) printf "%.1fk\n", value / 1e3
+        else printf "%.3g\n", value
+    }'
+}
+
+ratio() { awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.2f\n", a / b; else print "-" }'; }
+
+# A line of numbers: title, unit, then claimlog, always, nolog.
+table_line() {
+    local line
+    line="| $1 | $(short "$2")$5 | $(short "$3")$5 |"
+    if [ -n "$with_nolog" ]; then
+        line+=" $(short "$4")$5 |"
+    fi
+    line+=" $(ratio "$2" "$3") |"
+    if [ -n "$with_nolog" ]; then
+        line+=" $(ratio "$2" "$4") |"
+    fi
+    table+=("$line $6 |")
+}
+
+run_row() {
+    local row=$1 turn server at requests rate p99 ticks_before ticks_used snapshots micros
+    local title prepare=nothing measure=by_benchmark bench=()
+    local -A rates=() p99s=() cpus=() mid=() late=() cpu=()
+    "row_$row"
+    calibrated=()
+    for server in "${servers[@]}"; do
+        start "$server"
+    done
+    for ((turn = 0; turn < turns; turn++)); do
+        for ((at = 0; at < ${#servers[@]}; at++)); do
+            # Another one begins each time.
+            server=${servers[$(((at + turn) % ${#servers[@]}))]}
+            "$measure"
+            quietly FLUSHALL
+            micros=$(awk -v ticks="$ticks_used" -v hz="$(getconf CLK_TCK)" -v n="$requests" \
+                'BEGIN { print ticks / hz * 1e6 / n }')
+            rates[$server]+="$rate"$'\n'
+            p99s[$server]+="$p99"$'\n'
+            cpus[$server]+="$micros"$'\n'
+            printf '%-16s turn %d  %-9s %12.0f/s  p99 %s ms  cpu %s us\n' \
+                "$row" $((turn + 1)) "$server" "$rate" "${p99:--}" "$micros" >&2
+        done
+    done
+    for server in "${servers[@]}"; do
+        mid[$server]=$(printf '%s' "${rates[$server]}" | median)
+        late[$server]=$(printf '%s' "${p99s[$server]}" | median)
+        cpu[$server]=$(printf '%s' "${cpus[$server]}" | median)
+    done
+    server=claimlog
+    snapshots=$(cli INFO persistence | sed -n 's/^rdb_saves:\([0-9]*\).*/\1/p')
+    table_line "$title" "${mid[claimlog]}" "${mid[always]}" "${mid[nolog]:-}" "/s" "$snapshots"
+    if [ "$row" = xadd_50 ]; then
+        table_line "*its p99 (less is better)*" "${late[claimlog]}" "${late[always]}" "${late[nolog]:-}" " ms" ""
+        table_line "*its CPU per XADD, server (less is better)*" \
+            "${cpu[claimlog]}" "${cpu[always]}" "${cpu[nolog]:-}" " us" ""
+    fi
+    if [ "$measure" = by_pipe ]; then
+        commands+=("$row: redis-cli -p PORT --pipe, with lines of XREADGROUP GROUP workers anna COUNT 100 STREAMS jobs > and XACK jobs workers 1-0 1-1 ...")
+    else
+        commands+=("$row: redis-benchmark -p PORT --csv -n N ${bench[*]/%0000000000*/0...}")
+    fi
+    for server in "${servers[@]}"; do
+        stop "$server"
+    done
+}
+
+# How long a write of 512 bytes and a sync take, in a file that is there already.
+sync_micros() {
+    local count=200 begin end
+    dd if=/dev/zero of="$work/sync" bs=512 count=$count conv=fsync status=none
+    begin=$(date +%s%N)
+    dd if=/dev/zero of="$work/sync" bs=512 count=$count oflag=dsync conv=notrunc status=none
+    end=$(date +%s%N)
+    echo $(((end - begin) / count / 1000))
+}
+
+seconds=3
+turns=3
+with_nolog=yes
+rows=("${all_rows[@]}")
+while [ $# -gt 0 ]; do
+    case $1 in
+        --rows) IFS=, read -ra rows <<<"${2:?--rows needs names}" && shift ;;
+        --seconds) seconds=${2:?--seconds needs a number} && shift ;;
+        --turns) turns=${2:?--turns needs a number} && shift ;;
+        --only-always) with_nolog= ;;
+        -h | --help)
+            sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0"
+            echo "Rows: ${all_rows[*]}"
+            exit 0
+            ;;
+        *) die "what is $1? See --help" ;;
+    esac
+    shift
+done
+for row in "${rows[@]}"; do
+    declare -F "row_$row" >/dev/null || die "there is no row $row; there are: ${all_rows[*]}"
+done
+for number in "$seconds" "$turns"; do
+    [[ $number =~ ^[1-9][0-9]*$ ]] || die "$number is no number above 0"
+done
+for tool in redis-server redis-benchmark redis-cli; do
+    command -v $tool >/dev/null || die "$tool is not here: install Redis 7 (apt-get install redis-server redis-tools)"
+done
+servers=(claimlog always)
+if [ -n "$with_nolog" ]; then
+    servers+=(nolog)
+fi
+
+if [ -n "${CLAIMLOG_BINARY:-}" ]; then
+    binary=$CLAIMLOG_BINARY
+else
+    (cd "$here/.." && cargo build --quiet --release --bin claimlog)
+    binary=${CARGO_TARGET_DIR:-$here/../target}/release/claimlog
+fi
+# Settings of whoever runs this are not to be measured.
+for name in PORT BIND DIR APPENDFSYNC SNAPSHOT_LOG_BYTES SNAPSHOT_COPIES REQUIREPASS MAXCLIENTS; do
+    unset "CLAIMLOG_$name"
+done
+
+work=$(mktemp -d "${TMPDIR:-/var/tmp}/claimlog-compare.XXXXXX")
+trap clean_up EXIT
+trap 'exit 130' INT TERM HUP
+file_system=$(df --output=fstype "$work" | tail -n 1)
+case $file_system in
+    tmpfs | ramfs) die "$work is memory, not a disk: set TMPDIR" ;;
+esac
+
+table=()
+commands=()
+for row in "${rows[@]}"; do
+    run_row "$row"
+done
+
+echo
+echo "$(nproc) cores, Linux $(uname -r), $file_system, a write of 512 bytes and its sync $(sync_micros) us;"
+echo "$(redis-server --version | awk '{ print "Redis", substr($3, 3) }'); median of $turns turns of about $seconds s; load $(cut -d' ' -f1 /proc/loadavg) at the end"
+echo
+if [ -n "$with_nolog" ]; then
+    echo "| | claimlog | Redis always | Redis no log | claimlog / always | claimlog / no log | snapshots |"
+    echo "| --- | --- | --- | --- | --- | --- | --- |"
+else
+    echo "| | claimlog | Redis always | claimlog / always | snapshots |"
+    echo "| --- | --- | --- | --- | --- |"
+fi
+printf '%s\n' "${table[@]}"
+echo
+for server in "${servers[@]}"; do
+    words_of "$server" PORT DIR
+    words[0]=${words[0]##*/}
+    printf '%s:' "$server"
+    for word in "${words[@]}"; do
+        printf ' %s' "${word:-''}"
+    done
+    echo
+done
+printf '%s\n' "${commands[@]}"
