@@ -25,12 +25,14 @@ pub(crate) struct Options {
     pub(crate) dir: Option<PathBuf>,
     /// claimlog's `--appendfsync`; for Redis, `no` also means that nothing is written at all.
     pub(crate) appendfsync: &'static str,
+    /// More options for claimlog.
+    pub(crate) more: Vec<String>,
 }
 
 impl Options {
     pub(crate) fn new(kind: Kind) -> Self {
         let appendfsync = if kind == Kind::Redis { "no" } else { "always" };
-        Self { kind, dir: None, appendfsync }
+        Self { kind, dir: None, appendfsync, more: Vec::new() }
     }
 
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
@@ -40,6 +42,13 @@ impl Options {
 
     pub(crate) fn appendfsync(mut self, mode: &'static str) -> Self {
         self.appendfsync = mode;
+        self
+    }
+
+    /// With one more option of claimlog.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn with(mut self, option: &str, value: &str) -> Self {
+        self.more.extend([option.to_owned(), value.to_owned()]);
         self
     }
 
@@ -55,7 +64,7 @@ impl Options {
             Kind::Claimlog => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_claimlog"));
                 command.args(["serve", "--bind", "127.0.0.1", "--port", &port.to_string()]);
-                command.args(["--appendfsync", self.appendfsync]).arg("--dir").arg(&dir);
+                command.args(["--appendfsync", self.appendfsync]).arg("--dir").arg(&dir).args(&self.more);
                 for name in ["CLAIMLOG_PORT", "CLAIMLOG_DIR", "CLAIMLOG_BIND", "CLAIMLOG_APPENDFSYNC"] {
                     command.env_remove(name);
                 }

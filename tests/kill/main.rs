@@ -1,7 +1,7 @@
 //! kill -9 at random moments under load, on a real disk, over and over on the same data; after every restart,
 //! everything that was ever answered must be there.
 //!
-//! - `CLAIMLOG_KILL_ROUNDS`: how often (50).
+//! - `CLAIMLOG_KILL_ROUNDS`: how often (100).
 //! - `CLAIMLOG_SEED`: the seed, printed by every run. The load is random by seed; the moment a command is cut at is
 //!   not, so a replay runs the same commands, not the same crash.
 //! - `CLAIMLOG_KILL_SELF=1`: a real Redis 7.0 that is not killed instead, to prove the model.
@@ -26,6 +26,7 @@ use shared::{Sharer, Together};
 
 const PRIVATE_CLIENTS: u64 = 4;
 const SHARING_CLIENTS: u64 = 3;
+const SNAPSHOT_LOG_BYTES: &str = "48k";
 
 struct Load {
     privates: Vec<Private>,
@@ -72,6 +73,12 @@ impl Load {
     }
 }
 
+/// The bytes of the files in a folder.
+fn bytes_below(folder: &std::path::Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
 #[test]
 fn what_was_answered_survives_kill_9() {
     let itself = env_u64("CLAIMLOG_KILL_SELF", 0);
@@ -79,7 +86,7 @@ fn what_was_answered_survives_kill_9() {
         println!("SKIPPED: no redis-server to prove the model with");
         return;
     }
-    let rounds = env_u64("CLAIMLOG_KILL_ROUNDS", 50);
+    let rounds = env_u64("CLAIMLOG_KILL_ROUNDS", 100);
     let seed = seed();
     println!("{rounds} rounds; again with: CLAIMLOG_SEED={seed} cargo test --test kill");
     let mut rng = Rng::new(seed);
@@ -90,26 +97,35 @@ fn what_was_answered_survives_kill_9() {
     let kill = itself != 1;
     let options = Options::new(if itself > 0 { Kind::Redis } else { Kind::Claimlog }).dir(&data);
     let options = options.appendfsync(if kill { "always" } else { "no" });
+    // A snapshot every few hundred commands: kills fall into every step of it, and into sled's own openings.
+    let options = options.with("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES);
     let mut server = options.start();
     Together::prepare(&mut server.client());
     let mut load = Load::new(&mut rng);
     let mut killed_in_recovery = 0;
     let mut longest_start = Duration::ZERO;
+    let (mut snapshots, mut most_bytes) = (0, 0);
     for round in 0..rounds {
         // From the first moments of a fresh start to a well-filled pipe.
-        let length = Duration::from_micros(rng.below(450_000));
+        let length = Duration::from_micros(rng.below(300_000));
         load.run(&mut server, length, kill);
         if kill {
             // Sometimes the next start does not get far either.
             while rng.chance(30) {
                 let mut short = options.spawn();
-                std::thread::sleep(Duration::from_micros(rng.below(40_000)));
+                std::thread::sleep(Duration::from_micros(rng.below(120_000)));
                 short.kill();
                 killed_in_recovery += 1;
             }
             let begin = Instant::now();
             server = options.start();
             longest_start = longest_start.max(begin.elapsed());
+        }
+        if itself == 0 {
+            let said = server.output();
+            assert!(!said.contains("warning"), "round {round}, CLAIMLOG_SEED={seed}: {said}");
+            snapshots += u64::from(said.contains("snapshot a-") || said.contains("snapshot b-"));
+            most_bytes = most_bytes.max(bytes_below(&data.join("log")));
         }
         if let Err(what) = load.check(&server) {
             let kept = dir.keep();
@@ -133,12 +149,16 @@ fn what_was_answered_survives_kill_9() {
     let sum = |of: fn(&Private) -> u64| load.privates.iter().map(of).sum::<u64>();
     println!(
         "{} commands answered; of those in flight at a kill {} took place and {} did not; {killed_in_recovery} \
-         starts killed; slowest start {longest_start:?}; {}; {:.1} s",
+         starts killed; {snapshots} starts from a snapshot; the log had {most_bytes} bytes at most; slowest start \
+         {longest_start:?}; {}; {:.1} s",
         load.answered(),
         sum(|private| private.found_applied),
         sum(|private| private.found_lost),
         load.together.summary(),
         started.elapsed().as_secs_f64()
     );
+    // The segments ahead, those in use and those kept for use again; without a cut it would grow with every start.
+    assert!(itself > 0 || most_bytes < 7 * 64 * 1024 * 1024, "the log is not cut: {most_bytes} bytes");
+    assert!(itself > 0 || rounds < 20 || snapshots > rounds / 2, "hardly any snapshot");
     assert!(load.answered() > rounds * 20, "hardly any load: {} commands", load.answered());
 }
