@@ -66,6 +66,10 @@ impl Dir for Forgetful {
         Ok(())
     }
 
+    fn free_bytes(&self) -> io::Result<Option<u64>> {
+        Ok(None)
+    }
+
     fn subdir(&self, _: &str) -> io::Result<Arc<dyn Dir>> {
         Ok(Arc::new(Self::default()))
     }
@@ -89,6 +93,10 @@ impl File for Length {
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.fetch_max(offset + bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
         Ok(())
     }
 

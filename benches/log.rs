@@ -10,7 +10,7 @@ use std::sync::Arc;
 use claimlog::Seq;
 use claimlog::io::Dir;
 use claimlog::io::real::RealDir;
-use claimlog::wal::{LogOptions, Opened, Replay, Room, open};
+use claimlog::wal::{LogOptions, Opened, Replay, Room, Use, open};
 use criterion::{Criterion, Throughput};
 
 /// About what an XADD of one small field has.
@@ -33,7 +33,7 @@ fn new_log(path: &Path) -> Opened {
 /// One commit: so many batches in one frame.
 fn commit(log: &mut Opened, batches: u64, sync: bool) {
     for _ in 0..batches {
-        if log.buffer.room(BATCH.len()) == Room::NotYet {
+        while log.buffer.room(BATCH.len(), Use::Adds) != Room::Yes {
             next_segment(log);
         }
         log.buffer.append(&BATCH);
@@ -45,10 +45,8 @@ fn commit(log: &mut Opened, batches: u64, sync: bool) {
 /// Makes the next segment, as after a snapshot of all that is durable.
 fn next_segment(log: &mut Opened) {
     let old = log.writer.cut(log.writer.written().durable);
-    log.spares.retire(&old).expect("the disk removes files");
-    if let Some(ordinal) = log.spares.wanted() {
-        log.spares.make(ordinal).expect("there is room on the disk");
-    }
+    log.spares.retire(&old);
+    log.spares.make().expect("the disk has room for a segment");
 }
 
 pub(crate) fn benches(criterion: &mut Criterion) {

@@ -119,6 +119,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let began = clock.monotonic();
     let dir = options.data_dir()?;
     let lock = lock(&dir)?;
+    // A snapshot store writes a little when it is opened.
+    let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;

@@ -30,9 +30,20 @@ impl Committed {
 impl Shared {
     /// Writes everything pending, and syncs it in mode `always` or if asked to. Answers up to where replies may leave.
     pub(super) fn commit(&self, force_sync: bool) -> Result<Seq, Error> {
+        let before = self.log_bytes_written.load(Ordering::Relaxed);
         let committed = self.commit_with(self.writer().as_mut(), force_sync);
         self.publish(committed)?;
+        self.brake(before);
         Ok(self.progress.visible())
+    }
+
+    /// Waits if snapshots don't come along with what is written (I10).
+    fn brake(&self, before: u64) {
+        let written = self.log_bytes_written.load(Ordering::Relaxed);
+        let pause = self.snapshots.brake(written - before, written);
+        if self.may_sleep && !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
     }
 
     /// As [`Shared::commit`], by whoever has the writer. To be given to [`Shared::publish`] when the writer is let go.

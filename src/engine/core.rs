@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Ticket;
 use super::options::Settings;
+use super::snapshots::Snapshots;
 use super::touched::{Place, Touched, touched};
 use super::transaction::TransactionSize;
 use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
@@ -34,6 +35,8 @@ pub(super) struct Core {
     pub(super) watchers: Watchers,
     presence: Presence,
     limits: Limits,
+    /// Whether snapshots keep up.
+    snapshots: Arc<Snapshots>,
     /// What the reply under construction may still grow by.
     reply_bytes_left: Cell<u64>,
     /// The batch under construction.
@@ -84,7 +87,13 @@ enum Tried {
 }
 
 impl Core {
-    pub(super) fn new(state: State, log: Buffer, settings: Settings, limits: Limits) -> Self {
+    pub(super) fn new(
+        state: State,
+        log: Buffer,
+        settings: Settings,
+        limits: Limits,
+        snapshots: Arc<Snapshots>,
+    ) -> Self {
         Self {
             state,
             log: Some(log),
@@ -93,6 +102,7 @@ impl Core {
             watchers: Watchers::default(),
             presence: Presence::default(),
             limits,
+            snapshots,
             reply_bytes_left: Cell::new(limits.reply_bytes),
             batch: BatchBytes::default(),
             ready: Vec::new(),
@@ -207,6 +217,11 @@ impl Core {
 
     fn room(&self, bytes: usize, used_for: Use) -> Result<(), Halt> {
         let Some(log) = &self.log else { return Err(Halt::Error(Error::Closed)) };
+        if used_for == Use::Adds
+            && let Some(why) = self.snapshots.refusal()
+        {
+            return Err(Halt::Error(Refusal::LogFull { why }.into()));
+        }
         match log.room(bytes, used_for) {
             Room::Yes => Ok(()),
             Room::NotYet => Err(Halt::NotYet),
@@ -229,7 +244,7 @@ impl Core {
 
     /// Why nothing can be added, if that is so.
     pub(super) fn full_because(&self) -> Option<Arc<str>> {
-        self.log.as_ref().and_then(Buffer::full_because)
+        self.snapshots.refusal().or_else(|| self.log.as_ref().and_then(Buffer::full_because))
     }
 
     /// Remembers a touched key for those who watch it and for those who wait for it.

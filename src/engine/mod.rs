@@ -132,7 +132,11 @@ pub(crate) struct Shared {
     ballast: Ballast,
     clock: Arc<dyn Clock>,
     snapshotter: Mutex<Snapshotter>,
-    snapshots: Snapshots,
+    snapshots: Arc<Snapshots>,
+    /// Not in a simulation.
+    may_sleep: bool,
+    /// Whether snapshots are on the disk that the log is on.
+    shares_disk: bool,
     snapshot_log_bytes: u64,
     listener: Listener,
     unsynced_bytes_max: usize,
@@ -154,14 +158,24 @@ impl Engine {
         let applied = state.applied();
         let batch_bytes = usize::try_from(options.log.max_batch_bytes).unwrap_or(usize::MAX);
         let limits = Limits { batch_bytes, reply_bytes: options.max_reply_bytes };
+        let uncovered_max = match slots.len() {
+            // Nothing would ever be covered.
+            0 => u64::MAX,
+            _ => options.unsnapshotted_bytes_max.max(options.snapshot_log_bytes.saturating_mul(4)),
+        };
+        let snapshots =
+            Arc::new(Snapshots::new(report.replayed_bytes, options.snapshot_log_bytes, uncovered_max));
+        let core = Core::new(state, log.buffer, options.settings, limits, Arc::clone(&snapshots));
         let shared = Arc::new(Shared {
-            core: Mutex::new(Core::new(state, log.buffer, options.settings, limits)),
+            core: Mutex::new(core),
             progress: Progress::new(applied),
             spares: log.spares,
             ballast: log.ballast,
             clock: options.clock,
             snapshotter: Mutex::new(Snapshotter::new(slots, options.snapshot_copies, log.writer.store())),
-            snapshots: Snapshots::new(report.replayed_bytes, options.snapshot_log_bytes),
+            snapshots,
+            may_sleep: options.threads,
+            shares_disk: options.places.is_none(),
             snapshot_log_bytes: options.snapshot_log_bytes,
             listener: options.listener,
             unsynced_bytes_max: options.unsynced_bytes_max,

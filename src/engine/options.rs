@@ -73,6 +73,7 @@ pub struct Options {
     pub(crate) places: Option<Vec<Arc<dyn SnapshotPlace>>>,
     pub(crate) snapshot_copies: usize,
     pub(crate) snapshot_log_bytes: u64,
+    pub(crate) unsnapshotted_bytes_max: u64,
     pub(crate) listener: Listener,
     pub(crate) threads: bool,
     pub(crate) settings: Settings,
@@ -102,6 +103,7 @@ impl Options {
             places: None,
             snapshot_copies: 2,
             snapshot_log_bytes: 64 * 1024 * 1024,
+            unsnapshotted_bytes_max: 4 * 1024 * 1024 * 1024,
             listener: Listener(Arc::new(|_| ())),
             threads: true,
             settings: Settings::default(),
@@ -191,6 +193,15 @@ impl Options {
     #[must_use]
     pub fn snapshot_log_bytes(mut self, bytes: u64) -> Self {
         self.snapshot_log_bytes = bytes.max(1);
+        self
+    }
+
+    /// How much of the log may be in no snapshot: 4 GiB unless said otherwise, and never less than four times
+    /// `snapshot_log_bytes`. From half of it on writers are slowed down, so that snapshots come along; at it, which
+    /// means that snapshots fail, commands that add are refused.
+    #[must_use]
+    pub fn unsnapshotted_bytes_max(mut self, bytes: u64) -> Self {
+        self.unsnapshotted_bytes_max = bytes;
         self
     }
 

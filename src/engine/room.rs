@@ -67,11 +67,13 @@ impl Shared {
     /// Makes the segments that someone waits for, and those that are made ahead. A failure that is final ends the
     /// engine, and whoever asks next is told.
     pub(super) fn make_room(&self) {
+        self.keep_room();
         let _ = self.or_fail(self.spares.make());
     }
 
     /// As [`Shared::make_room`], but what failed before is tried again, and the ballast is made if there is plenty.
     pub(super) fn retry_room(&self) -> Result<(), Error> {
+        self.keep_room();
         self.or_fail(self.spares.retry())?;
         if self.spares.are_ready() {
             self.ballast.make(!self.spares.space_is_short());

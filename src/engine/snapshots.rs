@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -16,6 +16,14 @@ use crate::snapshot::StoreError;
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 /// up to this.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// What a snapshot needs beyond its parts and their names.
+pub(super) const SLACK_BYTES: u64 = 256 * 1024;
+
+/// How fast may be written when writers begin to be slowed down,
+const BRAKED_BYTES_PER_SEC: f64 = 64.0 * 1024.0 * 1024.0;
+/// and how long a writer waits at most at a time.
+const BRAKE_MAX_SECS: f64 = 0.25;
 
 /// On a disk that is short of room one round of snapshots follows another after this.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
@@ -139,6 +147,15 @@ pub(super) struct Snapshots {
     replayed_bytes: u64,
     /// A snapshot is due when so much of the log is not covered.
     pub(super) due_bytes: AtomicU64,
+    /// No more than that may be uncovered: before it writers are slowed down, at it they are refused.
+    uncovered_max: u64,
+    over: AtomicBool,
+    /// What the turn before the last one did not cover when the last one did.
+    interval: AtomicU64,
+    /// What the last turn wrote,
+    last_bytes: AtomicU64,
+    /// and what the one that is under way needs.
+    pub(super) claimed_bytes: AtomicU64,
     /// A place has to be built anew.
     rebuild: AtomicBool,
     /// A place was not verified since the opening.
@@ -162,11 +179,16 @@ struct Told {
 }
 
 impl Snapshots {
-    pub(super) fn new(replayed_bytes: u64, due_bytes: u64) -> Self {
+    pub(super) fn new(replayed_bytes: u64, due_bytes: u64, uncovered_max: u64) -> Self {
         Self {
+            uncovered_max,
+            over: AtomicBool::new(replayed_bytes >= uncovered_max),
             covered: AtomicU64::new(0),
             replayed_bytes,
             due_bytes: AtomicU64::new(due_bytes),
+            interval: AtomicU64::new(0),
+            last_bytes: AtomicU64::new(0),
+            claimed_bytes: AtomicU64::new(0),
             rebuild: AtomicBool::new(false),
             unverified: AtomicBool::new(true),
             asleep: AtomicBool::new(false),
@@ -186,8 +208,40 @@ impl Snapshots {
     }
 
     /// A snapshot was made when so much was written.
-    pub(super) fn cover(&self, written_bytes: u64) {
-        self.covered.store(written_bytes + self.replayed_bytes, Ordering::Relaxed);
+    pub(super) fn cover(&self, covered: u64, written_bytes: u64) {
+        self.interval.store(self.uncovered(covered), Ordering::Relaxed);
+        self.covered.store(covered + self.replayed_bytes, Ordering::Relaxed);
+        self.over.store(self.uncovered(written_bytes) >= self.uncovered_max, Ordering::Relaxed);
+    }
+
+    /// How much of the disk should be left for the next turn: about what the log has got since that place's last one.
+    pub(super) fn room_to_keep(&self, written_bytes: u64) -> u64 {
+        let changed = self.uncovered(written_bytes) + self.interval.load(Ordering::Relaxed);
+        let wanted = changed.max(self.last_bytes.load(Ordering::Relaxed));
+        (wanted + wanted / 4 + SLACK_BYTES).max(self.claimed_bytes.load(Ordering::Relaxed))
+    }
+
+    /// How long whoever has just written so many bytes should wait before the next: the less there is left until
+    /// writers would be refused, the longer. So that snapshots come along.
+    pub(super) fn brake(&self, bytes: u64, written_bytes: u64) -> Duration {
+        let free_of_charge = self.uncovered_max / 2;
+        let over = self.uncovered(written_bytes).saturating_sub(free_of_charge);
+        if over == 0 {
+            return Duration::ZERO;
+        }
+        let left = 1.0 - (over as f64 / free_of_charge.max(1) as f64).min(1.0);
+        let seconds = bytes as f64 / (BRAKED_BYTES_PER_SEC * left).max(1.0);
+        Duration::from_secs_f64(seconds.min(BRAKE_MAX_SECS))
+    }
+
+    /// Why commands that add are refused, if they are.
+    pub(super) fn refusal(&self) -> Option<Arc<str>> {
+        if !self.over.load(Ordering::Relaxed) {
+            return None;
+        }
+        let why = self.told().stats.last_error.clone().unwrap_or_else(|| "one is being taken".into());
+        let text = format!("more than {} bytes of it are in no snapshot ({why})", self.uncovered_max);
+        Some(text.replace(['\r', '\n'], " ").into())
     }
 
     /// Whether a snapshot is due when so much was written.
@@ -198,6 +252,9 @@ impl Snapshots {
 
     /// So much was written: wakes whoever takes snapshots if one is due. As a rule that costs a few loads.
     pub(super) fn note_written(&self, written_bytes: u64) {
+        if self.uncovered(written_bytes) >= self.uncovered_max {
+            self.over.store(true, Ordering::Relaxed);
+        }
         if self.asleep.load(Ordering::Relaxed) && self.is_due(written_bytes) {
             self.asleep.store(false, Ordering::Relaxed);
             self.rung.notify_one();
@@ -252,6 +309,7 @@ impl Snapshots {
     pub(super) fn end(&self, now: Duration, outcome: &Result<Option<SnapshotReport>, SnapshotError>) {
         let mut told = self.told();
         told.running_since = None;
+        self.claimed_bytes.store(0, Ordering::Relaxed);
         told.ended = now;
         match outcome {
             Ok(report) => {
@@ -260,6 +318,7 @@ impl Snapshots {
                 told.stats.last_error = None;
                 if let Some(report) = report {
                     told.stats.taken += 1;
+                    self.last_bytes.store(report.bytes, Ordering::Relaxed);
                     told.stats.last = Some(report.clone());
                 }
             }

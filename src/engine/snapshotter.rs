@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::Shared;
 use super::events::Event;
-use super::snapshots::{SnapshotError, SnapshotReport, StoreStats};
+use super::snapshots::{SLACK_BYTES, SnapshotError, SnapshotReport, StoreStats};
 use crate::error::Error;
 use crate::id::{PartKey, Seq, StoreId};
 use crate::recovery::{StoredParts, verify_root};
@@ -28,9 +28,6 @@ pub(super) const COPIES_MAX: usize = 2;
 
 /// With more room than this nobody counts how much a snapshot needs.
 const PLENTY_BYTES: u64 = 1024 * 1024 * 1024;
-
-/// What a snapshot needs beyond its parts.
-const SLACK_BYTES: u64 = 1024 * 1024;
 
 /// The places, and what is known of them.
 #[derive(Debug)]
@@ -98,6 +95,14 @@ impl Shared {
             Err(error) => self.tell(&Event::SnapshotFailed(error.clone())),
         }
         outcome
+    }
+
+    /// Tells the log how much of the disk it must leave to the next snapshot.
+    pub(super) fn keep_room(&self) {
+        if self.shares_disk {
+            let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
+            self.spares.keep_free(self.snapshots.room_to_keep(written_bytes));
+        }
     }
 
     /// Notes what is known about the places, for a start.
@@ -204,7 +209,7 @@ impl Shared {
             at_ms: self.clock.wall_ms(),
         };
         slot.rooted(root);
-        self.snapshots.cover(written_bytes);
+        self.snapshots.cover(written_bytes, self.log_bytes_written.load(Ordering::Relaxed));
         // What can't be removed is only space, and is tried again in the next turn.
         let _ = slot.remove_replaced();
         if snapshotter.slots.iter().all(|slot| slot.root.is_some()) {
@@ -278,16 +283,20 @@ impl Turn<'_> {
     fn check_room(&self, slots: &mut [Slot], at: usize) -> Result<(), SnapshotError> {
         let elsewhere = slots.iter().enumerate().any(|(number, slot)| number != at && slot.root.is_some());
         let slot = &mut slots[at];
-        let live_bytes = slot.root.as_ref().map_or(0, |root| root.bytes);
+        let (live_parts, live_bytes) =
+            slot.root.as_ref().map_or((0, 0), |root| (root.part_count, root.bytes));
         match slot.place.free_bytes()? {
             Some(free) if free < PLENTY_BYTES.max(4 * live_bytes) => {}
             _ => return Ok(()),
         }
         let since = slot.seq().unwrap_or(Seq::ZERO);
-        let mut count = Count(0);
+        let mut count = Count::default();
         // Never stopped: it only counts.
         let _ = self.state.dump(since, &mut count);
-        let needed_bytes = count.0 + count.0 / 4 + SLACK_BYTES;
+        let needed_bytes = count.bytes + count.bytes / 4 + SLACK_BYTES + 64 * (live_parts + count.parts);
+        // The log takes none of it meanwhile.
+        self.shared.snapshots.claimed_bytes.store(needed_bytes, Ordering::Relaxed);
+        self.shared.keep_room();
         let fits = |slot: &Slot| {
             Ok::<_, StoreError>(slot.place.free_bytes()?.is_none_or(|free| free >= needed_bytes))
         };
@@ -424,12 +433,17 @@ impl PartSink for Sink<'_> {
     }
 }
 
-/// Counts the bytes of what changed.
-struct Count(u64);
+/// Counts what changed.
+#[derive(Default)]
+struct Count {
+    parts: u64,
+    bytes: u64,
+}
 
 impl PartSink for Count {
     fn changed(&mut self, _: PartKey, bytes: Vec<u8>) -> Result<(), Stopped> {
-        self.0 += bytes.len() as u64;
+        self.parts += 1;
+        self.bytes += bytes.len() as u64;
         Ok(())
     }
 

@@ -18,6 +18,20 @@ const BYTES_MIN: u64 = 256 * 1024;
 /// and never more than one part in so many of what is free.
 const FREE_PARTS: u64 = 16;
 
+/// Enough for a snapshot store to be opened.
+const LITTLE_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Throws the ballast overboard if hardly anything else is free: what is opened before the log may need a little.
+///
+/// # Errors
+/// What the file system says.
+pub fn lighten(data_dir: &Arc<dyn Dir>) -> std::io::Result<()> {
+    if data_dir.free_bytes()?.is_some_and(|free| free < LITTLE_BYTES) {
+        Ballast::find(Arc::clone(data_dir)).give_up();
+    }
+    Ok(())
+}
+
 /// The ballast of one data directory. Whatever happens to it, nothing is lost but what it is for.
 #[derive(Debug)]
 pub struct Ballast {

@@ -39,7 +39,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-pub use ballast::Ballast;
+pub use ballast::{Ballast, lighten};
 pub use buffer::{Buffer, Chunk, Room, Spent, Use};
 pub use error::{Damage, LogError, OpenError};
 pub use open::{Cut, Report, open};

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogOptions;
@@ -96,6 +97,7 @@ pub struct Spares {
     floor_bytes: u64,
     alignment: u64,
     ahead: usize,
+    kept_free: AtomicU64,
     /// Held for moments only, and never during I/O: whoever has the engine's lock takes it.
     shelf: Mutex<Shelf>,
     /// Held while segments are made.
@@ -227,6 +229,7 @@ impl Spares {
             floor_bytes: options.segment_bytes.min(FLOOR_BYTES),
             alignment: u64::from(options.alignment),
             ahead: usize::try_from(options.spares).unwrap_or(usize::MAX),
+            kept_free: AtomicU64::new(0),
             shelf: Mutex::new(Shelf {
                 reached: current,
                 ready: VecDeque::new(),
@@ -359,7 +362,7 @@ impl Spares {
     /// Gives the next segment its name and its bytes. The outer error is final, the inner one says that there is no
     /// room.
     fn make_one(&self, work: &mut Work, ordinal: Ordinal, least: u64) -> Result<io::Result<u64>, LogError> {
-        let free = self.free_bytes();
+        let free = self.free_to_take();
         let mut wanted = lengths(self.segment_bytes, least, free, self.alignment).peekable();
         let preferred = wanted.peek().copied().unwrap_or(least);
         let long_enough = |pool: &[(Ordinal, u64)]| pool.iter().position(|(_, bytes)| *bytes >= preferred);
@@ -368,6 +371,10 @@ impl Spares {
         while from.is_none()
             && let Some(bytes) = wanted.next()
         {
+            if free.is_some_and(|free| bytes > free) {
+                error = Some(io::ErrorKind::StorageFull.into());
+                continue;
+            }
             let name = filling_name(ordinal);
             match new_file_of_zeros(&*self.dir, &name, bytes) {
                 Ok(()) => from = Some((name, bytes)),
@@ -400,6 +407,9 @@ impl Spares {
     /// Makes a segment longer that is ready. Who begins it meanwhile does not notice: only bytes behind its end are
     /// written.
     fn lengthen(&self, ordinal: Ordinal, from: u64, to: u64) -> io::Result<u64> {
+        if self.free_to_take().is_some_and(|free| to - from > free) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let file = self.dir.open(&segment_name(ordinal))?;
         // IMPORTANT: the length is durable before a header says it.
         let longer = file
@@ -449,6 +459,16 @@ impl Spares {
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         self.dir.free_bytes().unwrap_or(None)
+    }
+
+    /// So many bytes of the disk are to be left free: the next snapshot needs them, and without it the log can't be cut.
+    pub fn keep_free(&self, bytes: u64) {
+        self.kept_free.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What is free and not kept for something else.
+    fn free_to_take(&self) -> Option<u64> {
+        Some(self.free_bytes()?.saturating_sub(self.kept_free.load(Ordering::Relaxed)))
     }
 
     /// How many old segments could not be removed so far.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Kind, Options, Value};
+use crate::common::{Client, Kind, Options, Rng, Server, Value};
 
 /// A mounted tmpfs; unmounted when dropped.
 struct SmallDisk(tempfile::TempDir);
@@ -37,8 +37,10 @@ fn call(client: &mut Client, line: &str) -> Value {
 
 /// Adds until that is refused; answers how often it was not.
 fn fill(client: &mut Client, bytes: usize) -> i64 {
-    let value = "v".repeat(bytes);
+    let mut rng = Rng::new(bytes as u64);
     for added in 0..200_000 {
+        // What a snapshot can't make smaller.
+        let value: String = (0..bytes).map(|_| char::from(b'!' + rng.below(90) as u8)).collect();
         let reply = client.call(&["XADD", "s", "*", "f", &value]).unwrap();
         if reply.is_error() {
             assert!(reply.text().starts_with("MISCONF claimlog can't write to its log: no room"), "{reply}");
@@ -121,4 +123,65 @@ fn a_real_disk_that_is_full() {
     assert!(server.wait_exit(Duration::from_secs(20)).is_some_and(|status| status.success()));
     let server = options.start();
     assert_eq!(call(&mut server.client(), "XLEN s").int(), length);
+}
+
+/// Adds until that is refused for seconds: whoever writes faster than snapshots are taken is refused for moments.
+fn fill_patiently(client: &mut Client, bytes: usize) -> i64 {
+    let mut added = 0;
+    loop {
+        let began = Instant::now();
+        let more = loop {
+            let more = fill(client, bytes);
+            if more > 0 || began.elapsed() > Duration::from_secs(3) {
+                break more;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        if more == 0 {
+            return added;
+        }
+        added += more;
+    }
+}
+
+/// Waits until an entry can be added again.
+fn writes_come_back(server: &Server, client: &mut Client, what: &str) {
+    let began = Instant::now();
+    while call(client, "XADD s * f v").is_error() {
+        let info = call(client, "INFO persistence");
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {}\n{}", info.text(), server.output());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Deleting makes room: the log is cut behind snapshots, for which there is room too. Again and again, with kills.
+#[test]
+fn deleting_makes_room_on_a_full_disk() {
+    let Some(disk) = SmallDisk::mount("48m") else {
+        println!("SKIPPED: a small file system can't be mounted here, that needs root");
+        return;
+    };
+    let dir = disk.0.path().join("data");
+    let options = Options::new(Kind::Claimlog).dir(&dir).with("--snapshot-log-bytes", "1m");
+    let mut server = options.start();
+    let mut client = server.client();
+    call(&mut client, "XADD kept * f v");
+    for (round, free) in ["DEL s", "FLUSHALL", "XTRIM s MAXLEN 5", "DEL s"].into_iter().enumerate() {
+        let began = Instant::now();
+        let added = fill_patiently(&mut client, 4000);
+        println!("{added} entries in {:?}, then full; {free}", began.elapsed());
+        assert!(added > 500, "round {round}: {added}\n{}", server.output());
+        if round >= 2 {
+            let length = call(&mut client, "XLEN s").int();
+            server.kill();
+            server = options.start();
+            client = server.client();
+            assert_eq!(call(&mut client, "XLEN s").int(), length, "round {round}: {}", server.output());
+            fill_patiently(&mut client, 4000);
+        }
+        let reply = call(&mut client, free);
+        assert!(!reply.is_error(), "round {round}: {reply}");
+        writes_come_back(&server, &mut client, free);
+    }
+    println!("{}", server.output());
 }

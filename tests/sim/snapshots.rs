@@ -331,3 +331,27 @@ fn a_log_that_ends_before_a_damaged_snapshot_is_refused() {
     let text = World { disk: before, ..world }.options().open().unwrap_err().to_string();
     assert!(text.contains("proven-by-snapshot"), "{text}");
 }
+
+/// When snapshots fail for so long that the log would grow beyond bounds, what adds is refused; what frees is not, and
+/// it ends by itself.
+#[test]
+fn the_log_does_not_grow_for_ever_without_a_snapshot() {
+    let world = World::new();
+    let options = world.options().snapshot_log_bytes(16 * 1024).unsnapshotted_bytes_max(100 * 1024);
+    let engine = options.open().unwrap().0;
+    world.places.iter().for_each(|place| place.fail_after(Some(0)));
+    let refused = (1..1000).find_map(|id| {
+        engine.tick().unwrap();
+        engine.execute_blocking(&add("s", id)).err()
+    });
+    let text = refused.expect("there is an end to it").to_string();
+    assert!(text.starts_with("MISCONF") && text.contains("in no snapshot (snapshot store a"), "{text}");
+    assert!(engine.stats().log_full.is_some_and(|why| why.contains("in no snapshot")));
+    let delete = XDel { key: "s".into(), ids: vec![EntryId::new(1, 0)] };
+    assert_eq!(engine.execute_blocking(&delete).unwrap(), 1);
+    world.places.iter().for_each(|place| place.fail_after(None));
+    world.clock.advance(Duration::from_secs(60));
+    engine.tick().unwrap();
+    engine.execute_blocking(&add("s", 5000)).unwrap();
+    assert!(engine.stats().log_full.is_none());
+}
