@@ -179,6 +179,13 @@ impl Core {
         let mark = self.batch.mark();
         records.iter().for_each(|record| self.batch.push(record));
         let used_for = if records.iter().any(Record::adds) { Use::Adds } else { Use::Frees };
+        if self.batch.len() > self.limits.batch_bytes {
+            self.batch.truncate(mark);
+            let too_large = |record: &Record<'_>| matches!(record, Record::EntryAdded { fields, .. } if fields.0.len() > self.limits.batch_bytes);
+            let alone = records.iter().any(too_large);
+            let refusal = if alone { Refusal::EntryTooLarge } else { Refusal::BatchTooLarge };
+            return Err(Halt::Error(refusal.into()));
+        }
         if let Err(halt) = self.has_room(used_for) {
             self.batch.truncate(mark);
             return Err(halt);
@@ -209,9 +216,6 @@ impl Core {
 
     /// Whether the batch so far has room, its last step being for that.
     fn has_room(&self, used_for: Use) -> Result<(), Halt> {
-        if self.batch.len() > self.limits.batch_bytes {
-            return Err(Halt::Error(Refusal::BatchTooLarge.into()));
-        }
         self.room(self.batch.len(), used_for)
     }
 

@@ -7,6 +7,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod full;
+mod large;
 mod process;
 mod script;
 mod wire;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use claimlog::engine::{Options, Settings, SyncMode};
 use claimlog::io::sim::{SimClock, SimDisk};
-use claimlog::op::{NewId, XAdd, XLen};
+use claimlog::op::{DbIndex, Del, NewId, Refusal, XAdd, XLen};
 use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{Error, Fields, OpenError};
 
@@ -84,8 +84,13 @@ fn a_batch_that_is_too_large_is_refused_whole() {
     let (engine, _) = options(&disk).max_batch_bytes(10_000).open().unwrap();
     let large = XAdd { fields: Fields::from_pairs([("field", "x".repeat(20_000))]), ..add() };
     let refused = engine.execute_blocking(&large);
-    assert!(matches!(refused, Err(Error::Refused(claimlog::op::Refusal::BatchTooLarge))), "{refused:?}");
+    assert!(matches!(refused, Err(Error::Refused(Refusal::EntryTooLarge))), "{refused:?}");
     assert_eq!(engine.stats().keys[0], 0, "nothing of it is there");
+    let half = XAdd { fields: Fields::from_pairs([("field", "x".repeat(6_000))]), ..add() };
+    let both = engine.transaction(|transaction| [transaction.execute(&half), transaction.execute(&half)]);
+    let both = engine.redeem_blocking(both).unwrap();
+    assert!(matches!(both, [Ok(_), Err(Error::Refused(Refusal::BatchTooLarge))]), "{both:?}");
+    engine.execute_blocking(&Del { db: DbIndex::default(), keys: vec!["s".into()] }).unwrap();
     let steps = engine.transaction(|transaction| {
         [
             transaction.execute(&add()).is_ok(),
