@@ -244,14 +244,14 @@ impl Session {
             self.batch_bytes += key.len() + value.len();
             self.batch.insert(key, value);
             if self.batch_bytes >= BATCH_BYTES {
-                self.apply()?;
+                self.hand_over()?;
             }
         }
         Ok(())
     }
 
     /// Hands sled what was put since the last time.
-    fn apply(&mut self) -> io::Result<()> {
+    fn hand_over(&mut self) -> io::Result<()> {
         if self.batch_bytes == 0 {
             return Ok(());
         }
@@ -269,7 +269,7 @@ impl Session {
 
     /// The outer error is sled's, the inner one says what is wrong with the item.
     fn read(&mut self, item: Item) -> io::Result<io::Result<Vec<u8>>> {
-        self.apply()?;
+        self.hand_over()?;
         let db = self.db()?;
         let mut failed = None;
         let found = item.assemble(self.owner, |chunk| {
@@ -286,7 +286,7 @@ impl Session {
 
     /// The chunks go last to first: what a crash leaves is still seen from the first one.
     fn remove(&mut self, item: Item) -> io::Result<()> {
-        self.apply()?;
+        self.hand_over()?;
         let db = self.db()?;
         let loaded = db.storage_stats().cache.cache_misses;
         let first = db.get(item.key(0))?;
@@ -375,7 +375,7 @@ impl Session {
         (from, to): (Vec<u8>, Vec<u8>),
         mut show: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
     ) -> io::Result<()> {
-        self.apply()?;
+        self.hand_over()?;
         if self.dirty {
             // IMPORTANT: an iterator holds a clone of the tree, so dropping it flushes, and does not say how that went.
             self.flush_written()?;
@@ -404,7 +404,7 @@ impl Session {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.apply()?;
+        self.hand_over()?;
         self.flush_written()?;
         self.sweep()?;
         if self.dirty { self.flush_written() } else { Ok(()) }
@@ -693,7 +693,7 @@ mod tests {
         }
         store
             .call(|session| {
-                session.apply()?;
+                session.hand_over()?;
                 session.db()?.insert(Item::Part(part(2)).key(0), b"junk")?;
                 session.db()?.remove(Item::Part(part(3)).key(0)).map(drop)
             })
@@ -726,7 +726,7 @@ mod tests {
         }
         store
             .call(|session| {
-                session.apply()?;
+                session.hand_over()?;
                 session.db()?.remove(Item::Root(Seq::new(1)).key(0))?;
                 session.db()?.remove(Item::Root(Seq::new(2)).key(3))?;
                 let mut value = session.db()?.get(Item::Root(Seq::new(3)).key(2))?.unwrap();
