@@ -2,7 +2,7 @@
 //! takes and how much log is kept: what was answered is in the log.
 
 use super::args::{SYNTAX, is};
-use super::spec::{Arg, Arity, CommandSpec, Flag, Flags};
+use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
 
 pub(crate) static SPEC_BGREWRITEAOF: CommandSpec = CommandSpec {
@@ -35,6 +35,7 @@ pub(crate) static SPEC_LASTSAVE: CommandSpec = CommandSpec {
     name: "lastsave",
     arity: Arity::exactly(1),
     flags: Flags::of(&[Flag::Loading, Flag::Stale, Flag::Fast]),
+    categories: &[Category::Admin, Category::Dangerous],
     tips: &["nondeterministic_output"],
     summary: "Get the UNIX time stamp of the last successful save to disk",
     since: "1.0.0",
