@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Engine;
 use super::events::{Event, Listener};
@@ -72,6 +73,7 @@ pub struct Options {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) places: Option<Vec<Arc<dyn SnapshotPlace>>>,
     pub(crate) snapshot_copies: usize,
+    pub(crate) store_patience: Duration,
     pub(crate) snapshot_log_bytes: u64,
     pub(crate) unsnapshotted_bytes_max: u64,
     pub(crate) listener: Listener,
@@ -102,6 +104,7 @@ impl Options {
             clock: Arc::new(RealClock::new()),
             places: None,
             snapshot_copies: 2,
+            store_patience: Duration::from_secs(60),
             snapshot_log_bytes: 64 * 1024 * 1024,
             unsnapshotted_bytes_max: 4 * 1024 * 1024 * 1024,
             listener: Listener(Arc::new(|_| ())),
@@ -188,6 +191,14 @@ impl Options {
         self
     }
 
+    /// How long a snapshot store may take for one step before it is given up and built anew: 60 seconds unless said
+    /// otherwise, and five times that for being opened.
+    #[must_use]
+    pub fn store_patience(mut self, patience: Duration) -> Self {
+        self.store_patience = patience;
+        self
+    }
+
     /// A snapshot is taken when the log has grown by so much, or by a tenth of what a snapshot has if that is more:
     /// 64 MiB unless said otherwise. Smaller means less to replay at the next start and more to write.
     #[must_use]
@@ -229,11 +240,16 @@ impl Options {
 
     /// The places for snapshots, those that are used and those that were.
     pub(crate) fn snapshot_places(&self, dir: &Arc<dyn Dir>) -> Vec<Arc<dyn SnapshotPlace>> {
-        let sled = |name| {
-            let place = SledPlace::new(dir.path().join(SNAPSHOT_DIR), name);
-            Arc::new(Guarded::new(Arc::new(place))) as Arc<dyn SnapshotPlace>
+        let sled = |name| -> Arc<dyn SnapshotPlace> {
+            Arc::new(SledPlace::new(dir.path().join(SNAPSHOT_DIR), name))
         };
-        self.places.clone().unwrap_or_else(|| vec![sled("a"), sled("b")])
+        let places = self.places.clone().unwrap_or_else(|| vec![sled("a"), sled("b")]);
+        // A simulation has no threads that could wait for others.
+        if !self.threads {
+            return places;
+        }
+        let guard = |place| -> Arc<dyn SnapshotPlace> { Arc::new(Guarded::new(place, self.store_patience)) };
+        places.into_iter().map(guard).collect()
     }
 
     pub(crate) fn data_dir(&self) -> Result<Arc<dyn Dir>, OpenError> {

@@ -22,8 +22,6 @@ use std::time::Duration;
 use super::{Generation, Root, SnapshotPlace, SnapshotStore, StoreError};
 use crate::id::{PartKey, Seq, StoreId};
 
-/// How long a call may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// An opening of sled waits for what all programs have written and not synced: it may take so many times longer.
 const PATIENCE_OPENING: u32 = 5;
 /// Changes are handed over when they come to that much,
@@ -42,15 +40,9 @@ pub(crate) struct Guarded {
 }
 
 impl Guarded {
-    /// Guards a place. A call may take 60 seconds.
-    #[must_use]
-    pub(crate) fn new(inner: Arc<dyn SnapshotPlace>) -> Self {
-        Self::with_patience(inner, PATIENCE)
-    }
-
     /// Guards a place. A call may take that long.
     #[must_use]
-    pub(crate) fn with_patience(inner: Arc<dyn SnapshotPlace>, patience: Duration) -> Self {
+    pub(crate) fn new(inner: Arc<dyn SnapshotPlace>, patience: Duration) -> Self {
         let name = inner.name();
         Self { inner, name, patience }
     }
@@ -553,7 +545,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_millis(100);
 
     fn guarded(fake: &Arc<Fake>) -> Guarded {
-        Guarded::with_patience(Arc::new(FakePlace(Arc::clone(fake))), PATIENCE)
+        Guarded::new(Arc::new(FakePlace(Arc::clone(fake))), PATIENCE)
     }
 
     fn key(n: u64) -> PartKey {
@@ -618,7 +610,7 @@ mod tests {
             let fake = Arc::new(Fake::default());
             // Printing a panic may take longer than the others have patience.
             let inner = Arc::new(FakePlace(Arc::clone(fake.on(call, Act::Panic))));
-            let store = Guarded::with_patience(inner, 100 * PATIENCE).open(1).unwrap();
+            let store = Guarded::new(inner, 100 * PATIENCE).open(1).unwrap();
             store.put(key(1), b"x").unwrap();
             let error = match call {
                 "read" => store.read(key(1)).unwrap_err(),
@@ -672,7 +664,7 @@ mod tests {
         let place = guarded(fake.on("open", Act::Hang).on("remove generation", Act::Panic));
         assert_eq!(place.open(1).unwrap_err().kind, io::ErrorKind::TimedOut);
         fake.on("create", Act::Panic).on("free_bytes", Act::Hang);
-        let patient = Guarded::with_patience(Arc::new(FakePlace(Arc::clone(&fake))), 100 * PATIENCE);
+        let patient = Guarded::new(Arc::new(FakePlace(Arc::clone(&fake))), 100 * PATIENCE);
         assert_eq!(patient.remove(1).unwrap_err().why, "it panicked: remove generation went wrong");
         assert_eq!(
             patient.create(2, StoreId::new([1; 16])).unwrap_err().why,

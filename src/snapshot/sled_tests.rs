@@ -61,7 +61,7 @@ fn plain(dir: &Path) -> Arc<dyn SnapshotPlace> {
 }
 
 fn guarded(dir: &Path) -> Arc<dyn SnapshotPlace> {
-    Arc::new(Guarded::new(plain(dir)))
+    Arc::new(Guarded::new(plain(dir), Duration::from_secs(60)))
 }
 
 fn each_kind(test: impl Fn(&Path, &dyn Fn() -> Arc<dyn SnapshotPlace>)) {
@@ -461,7 +461,7 @@ fn damage_each_file(dir: &Path) {
 
 /// Opens a damaged store and reads all of it. What it says must be right.
 fn read_damaged(dir: &Path) -> &'static str {
-    let place = Guarded::with_patience(plain(dir), Duration::from_secs(3));
+    let place = Guarded::new(plain(dir), Duration::from_secs(3));
     let since = Instant::now();
     let opened = place.open(1).and_then(|store| store.roots().map(|roots| (store, roots)));
     let (store, roots) = match opened {
