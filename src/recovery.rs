@@ -134,6 +134,13 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         Err(error) => return Err(OpenError::Log(error)),
     };
     let StateReplay { state, records, batches, bytes, .. } = replay;
+    let (mut slots, owner) = (slots, log.writer.store());
+    for slot in &mut slots {
+        // It has no root, or we would not be here: somebody else's, and empty.
+        if slot.store.as_ref().is_some_and(|store| store.owner() != owner) {
+            slot.give_up("it was made for other data");
+        }
+    }
     if state.applied().next() != log.buffer.next_seq() {
         let why = format!(
             "the log goes on with {}, the state ends with {}",
@@ -188,24 +195,29 @@ fn load_snapshot(places: &[Arc<dyn SnapshotPlace>], owner: Option<StoreId>) -> R
     if let Some(foreign) = candidates.iter().find(|found| owner.is_some_and(|id| found.store.owner() != id)) {
         return Err(OpenError::ForeignSnapshot { store: foreign.store.name() });
     }
-    candidates.sort_by_key(|found| std::cmp::Reverse(found.root.seq));
+    // Of two stores of one place the newer one: the older one is there because it failed.
+    candidates.sort_by_key(|found| std::cmp::Reverse((found.root.seq, found.generation)));
     let proven = candidates.first().map_or(Seq::ZERO, |found| found.root.seq);
     if let Some(newest) = candidates.first() {
         miss(&newest.root, &mut slots, &mut warnings);
     }
     let (mut state, mut loaded) = (State::default(), None);
-    for Candidate { slot, store, root } in &candidates {
+    for Candidate { slot, store, root, .. } in &candidates {
+        let slot = &mut slots[*slot];
+        let in_use = slot.store.as_ref().is_some_and(|used| Arc::ptr_eq(used, store));
         match load_root(&**store, root) {
             Ok(found) => {
                 state = found;
-                slots[*slot].verified = slots[*slot].seq() == Some(root.seq);
+                slot.verified = in_use && slot.seq() == Some(root.seq);
                 loaded = Some((store.name(), root.seq));
                 break;
             }
             Err(error) => {
                 warnings.push(error.to_string());
                 // A root is written when all it names is on disk: this is damage, and nothing to build on.
-                slots[*slot].give_up(&error.why);
+                if in_use {
+                    slot.give_up(&error.why);
+                }
             }
         }
     }

@@ -50,7 +50,7 @@ impl Context {
 
     /// When the last snapshot was finished; when the server started, if there was none since.
     pub(crate) fn last_save_unix_secs(&self, snapshots: &SnapshotStats) -> u64 {
-        snapshots.last.as_ref().map_or(self.started_unix_secs, |last| last.at_ms / 1000)
+        snapshots.up_to_date_at_ms.map_or(self.started_unix_secs, |at_ms| at_ms / 1000)
     }
 
     /// A number for a new client.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::id::Seq;
+use crate::io::Clock;
 use crate::snapshot::StoreError;
 
 /// After a failure the next attempt waits so long, then twice as long, and so on,
@@ -23,7 +24,7 @@ pub(super) const SLACK_BYTES: u64 = 256 * 1024;
 /// How fast may be written when writers begin to be slowed down,
 const BRAKED_BYTES_PER_SEC: f64 = 64.0 * 1024.0 * 1024.0;
 /// and how long a writer waits at most at a time.
-const BRAKE_MAX_SECS: f64 = 0.25;
+const BRAKE_MAX_SECS: f64 = 0.05;
 
 /// On a disk that is short of room one round of snapshots follows another after this.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
@@ -117,6 +118,8 @@ pub struct SnapshotStats {
     pub failed: u64,
     /// Whether one is being taken, and for how long now.
     pub running: Option<Duration>,
+    /// When the last one was taken, or found to be up to date: milliseconds since the Unix epoch.
+    pub up_to_date_at_ms: Option<u64>,
     /// The last one that was taken.
     pub last: Option<SnapshotReport>,
     /// Why the last attempt failed, if it did.
@@ -146,7 +149,7 @@ pub(super) struct Snapshots {
     covered: AtomicU64,
     replayed_bytes: u64,
     /// A snapshot is due when so much of the log is not covered.
-    pub(super) due_bytes: AtomicU64,
+    due_bytes: AtomicU64,
     /// No more than that may be uncovered: before it writers are slowed down, at it they are refused.
     uncovered_max: u64,
     over: AtomicBool,
@@ -226,7 +229,8 @@ impl Snapshots {
     pub(super) fn brake(&self, bytes: u64, written_bytes: u64) -> Duration {
         let free_of_charge = self.uncovered_max / 2;
         let over = self.uncovered(written_bytes).saturating_sub(free_of_charge);
-        if over == 0 {
+        // Where what adds is refused, what is written is what frees.
+        if over == 0 || self.over.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
         let left = 1.0 - (over as f64 / free_of_charge.max(1) as f64).min(1.0);
@@ -244,10 +248,17 @@ impl Snapshots {
         Some(text.replace(['\r', '\n'], " ").into())
     }
 
+    /// A snapshot is due when so much is not covered; well before anybody has to be slowed down.
+    pub(super) fn set_due(&self, bytes: u64) {
+        self.due_bytes.store(bytes.min(self.uncovered_max / 4), Ordering::Relaxed);
+    }
+
     /// Whether a snapshot is due when so much was written.
     pub(super) fn is_due(&self, written_bytes: u64) -> bool {
         let uncovered = self.uncovered(written_bytes);
-        uncovered >= self.due_bytes.load(Ordering::Relaxed) || self.rebuild.load(Ordering::Relaxed)
+        uncovered >= self.due_bytes.load(Ordering::Relaxed)
+            || self.rebuild.load(Ordering::Relaxed)
+            || self.over.load(Ordering::Relaxed)
     }
 
     /// So much was written: wakes whoever takes snapshots if one is due. As a rule that costs a few loads.
@@ -306,7 +317,8 @@ impl Snapshots {
         self.told().running_since = Some(now);
     }
 
-    pub(super) fn end(&self, now: Duration, outcome: &Result<Option<SnapshotReport>, SnapshotError>) {
+    pub(super) fn end(&self, clock: &dyn Clock, outcome: &Result<Option<SnapshotReport>, SnapshotError>) {
+        let now = clock.monotonic();
         let mut told = self.told();
         told.running_since = None;
         self.claimed_bytes.store(0, Ordering::Relaxed);
@@ -316,6 +328,7 @@ impl Snapshots {
                 told.pause = Duration::ZERO;
                 told.not_before = Duration::ZERO;
                 told.stats.last_error = None;
+                told.stats.up_to_date_at_ms = Some(clock.wall_ms());
                 if let Some(report) = report {
                     told.stats.taken += 1;
                     self.last_bytes.store(report.bytes, Ordering::Relaxed);
@@ -331,11 +344,19 @@ impl Snapshots {
         }
     }
 
+    /// What was begun is over, and was no snapshot.
+    pub(super) fn pause(&self) {
+        self.told().running_since = None;
+    }
+
     /// What is known; the places are left out.
     pub(super) fn stats(&self, now: Duration, written_bytes: u64) -> SnapshotStats {
         let told = self.told();
         SnapshotStats {
-            running: told.running_since.map(|since| now.saturating_sub(since)),
+            running: match told.running_since {
+                Some(since) => Some(now.saturating_sub(since)),
+                None => told.asked.then_some(Duration::ZERO),
+            },
             unsnapshotted_bytes: self.uncovered(written_bytes),
             ..told.stats.clone()
         }

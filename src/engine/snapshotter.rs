@@ -8,6 +8,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +24,9 @@ use crate::snapshot::{Root, SnapshotStore, StoreError};
 use crate::state::State;
 use crate::state::tree::{PartSink, Stopped};
 
+/// So often a store is built anew, then no more: what a store that failed holds on to must not grow without bound.
+const GIVE_UPS_MAX: u32 = 8;
+
 /// There are never more places.
 pub(super) const COPIES_MAX: usize = 2;
 
@@ -36,6 +40,8 @@ pub(super) struct Snapshotter {
     /// Places that are used no more: removed when those in use have a snapshot.
     surplus: Vec<Slot>,
     owner: StoreId,
+    /// How many stores were given up. Each keeps its memory and its descriptors until the process ends.
+    given_up: u32,
 }
 
 impl Snapshotter {
@@ -45,7 +51,7 @@ impl Snapshotter {
         slots.sort_by_key(|slot| std::cmp::Reverse(slot.seq()));
         let surplus = slots.split_off(copies.min(slots.len()));
         slots.sort_by_key(|slot| slot.place.name());
-        Self { slots, surplus, owner }
+        Self { slots, surplus, owner, given_up: 0 }
     }
 
     /// The place whose turn it is: the one with the oldest root, or with none.
@@ -69,6 +75,22 @@ impl Snapshotter {
         self.slots.iter().filter_map(|slot| slot.place.free_bytes().ok().flatten()).min()
     }
 
+    /// The place whose turn it was can't be trusted after a panic.
+    fn panicked(&mut self, text: &str) -> SnapshotError {
+        let why = format!("a panic while a snapshot was being taken, which is a bug: {text}");
+        let slot = self.next().and_then(|at| self.slots.get_mut(at));
+        let store = slot.map_or_else(String::new, |slot| {
+            slot.give_up(&why);
+            slot.place.name()
+        });
+        StoreError { store, kind: io::ErrorKind::Other, why }.into()
+    }
+
+    /// Lets go of all stores.
+    pub(super) fn close(&mut self) {
+        self.slots.iter_mut().chain(&mut self.surplus).for_each(Slot::close);
+    }
+
     fn stats(&self) -> Vec<StoreStats> {
         let of = |slot: &Slot| StoreStats {
             name: slot.place.name(),
@@ -84,11 +106,19 @@ impl Shared {
     pub(super) fn snapshot(&self) -> Result<Option<SnapshotReport>, SnapshotError> {
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         self.snapshots.begin(self.clock.monotonic());
-        let outcome = self.turn(&mut snapshotter);
+        let mut events = Vec::new();
+        // A panic would end the thread that takes snapshots, and nobody would notice.
+        let turn = AssertUnwindSafe(|| self.turn(&mut snapshotter, &mut events));
+        let outcome = catch_unwind(turn).unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
+            Err(snapshotter.panicked(text))
+        });
         self.snapshots.note_stores(snapshotter.stats());
-        self.snapshots.end(self.clock.monotonic(), &outcome);
+        self.snapshots.end(&*self.clock, &outcome);
         self.plan(&snapshotter);
         drop(snapshotter);
+        events.iter().for_each(|event| self.tell(event));
         match &outcome {
             Ok(Some(report)) => self.tell(&Event::SnapshotTaken(report.clone())),
             Err(SnapshotError::Engine(_)) | Ok(None) => {}
@@ -123,7 +153,9 @@ impl Shared {
             // The log is cut only as far as each place has come.
             let turns = if short { COPIES_MAX } else { 1 };
             (0..turns).take_while(|_| matches!(self.snapshot(), Ok(Some(_)))).for_each(drop);
-        } else if let Ok(snapshotter) = self.snapshotter.try_lock() {
+        } else if self.snapshots.uncovered(written_bytes) > 0
+            && let Ok(snapshotter) = self.snapshotter.try_lock()
+        {
             self.plan(&snapshotter);
         }
     }
@@ -132,6 +164,7 @@ impl Shared {
     /// is there, and is never built upon.
     fn verify_stores(&self) {
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
+        self.snapshots.begin(self.clock.monotonic());
         let mut failed = Vec::new();
         for slot in &mut snapshotter.slots {
             if let Err(error) = self.verify_slot(slot) {
@@ -139,6 +172,7 @@ impl Shared {
             }
         }
         self.snapshots.note_stores(snapshotter.stats());
+        self.snapshots.pause();
         drop(snapshotter);
         failed.into_iter().for_each(|error| self.tell(&Event::StoreDamaged(error)));
     }
@@ -163,10 +197,14 @@ impl Shared {
     fn plan(&self, snapshotter: &Snapshotter) {
         let due_bytes = self.snapshot_log_bytes.max(snapshotter.live_bytes() / 10);
         let quarter = snapshotter.free_bytes().map_or(u64::MAX, |free| (free / 4).max(SLACK_BYTES));
-        self.snapshots.due_bytes.store(due_bytes.min(quarter), Ordering::Relaxed);
+        self.snapshots.set_due(due_bytes.min(quarter));
     }
 
-    fn turn(&self, snapshotter: &mut Snapshotter) -> Result<Option<SnapshotReport>, SnapshotError> {
+    fn turn(
+        &self,
+        snapshotter: &mut Snapshotter,
+        events: &mut Vec<Event>,
+    ) -> Result<Option<SnapshotReport>, SnapshotError> {
         let Some(at) = snapshotter.next() else { return Ok(None) };
         let began = self.clock.monotonic();
         let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
@@ -179,9 +217,14 @@ impl Shared {
         while self.progress.durable() < seq {
             self.commit(true).map_err(SnapshotError::Engine)?;
         }
+        if snapshotter.given_up >= GIVE_UPS_MAX {
+            let why = format!("{GIVE_UPS_MAX} stores were given up since the start; restart to try again");
+            let store = snapshotter.slots[at].place.name();
+            return Err(StoreError { store, kind: io::ErrorKind::Other, why }.into());
+        }
         // A damaged snapshot is nothing to build on: then it is built anew.
         if let Err(error) = self.verify_slot(&mut snapshotter.slots[at]) {
-            self.tell(&Event::StoreDamaged(error));
+            events.push(Event::StoreDamaged(error));
         }
         let turn = Turn { shared: self, state: &state, owner: snapshotter.owner };
         let taken = turn.take(&mut snapshotter.slots, at);
@@ -189,11 +232,11 @@ impl Shared {
         let (root, parts, bytes) = match taken {
             Ok(taken) => taken,
             Err(error) => {
-                match &error {
-                    SnapshotError::Store(error) => slot.give_up(&error.why),
-                    SnapshotError::Engine(_) => slot.give_up("the engine was closed"),
-                    // Nothing was written: the store is as good as before.
-                    SnapshotError::NoRoom { .. } => {}
+                // Otherwise the store is as good as before: no more than parts above its root may have been written, and
+                // the next turn removes these.
+                if let SnapshotError::Store(error) = &error {
+                    slot.give_up(&error.why);
+                    snapshotter.given_up += 1;
                 }
                 return Err(error);
             }
@@ -248,6 +291,7 @@ struct Turn<'a> {
 impl Turn<'_> {
     /// Makes the state the newest snapshot of a place. Answers its root, and how many parts and bytes were written.
     fn take(&self, slots: &mut [Slot], at: usize) -> Result<(Root, u64, u64), SnapshotError> {
+        self.remove_leftovers(&slots[at])?;
         self.check_room(slots, at)?;
         let others = self.others(slots, at);
         let store = slots[at].store(self.owner)?;
@@ -279,41 +323,61 @@ impl Turn<'_> {
         Ok((root, written.parts.len() as u64, written.bytes))
     }
 
+    /// What a turn that was cut off left takes room that this one may need.
+    fn remove_leftovers(&self, slot: &Slot) -> Result<(), SnapshotError> {
+        let Some(store) = &slot.store else { return Ok(()) };
+        let since = slot.seq().unwrap_or(Seq::ZERO);
+        if store.keys_after(since)?.is_empty() {
+            return Ok(());
+        }
+        if free_bytes(slot).is_some_and(|free| free < SLACK_BYTES) {
+            self.shared.give_up_ballast();
+        }
+        if let Some(free_bytes) = free_bytes(slot).filter(|free| *free < SLACK_BYTES) {
+            let store = slot.place.name();
+            return Err(SnapshotError::NoRoom { store, needed_bytes: SLACK_BYTES, free_bytes });
+        }
+        clear(&**store, slot.root.as_ref())?;
+        store.flush()?;
+        // So that its files shrink.
+        Ok(store.reopen()?)
+    }
+
     /// Asks for room before anything is written: a store that runs out of it is lost as a whole.
     fn check_room(&self, slots: &mut [Slot], at: usize) -> Result<(), SnapshotError> {
         let elsewhere = slots.iter().enumerate().any(|(number, slot)| number != at && slot.root.is_some());
         let slot = &mut slots[at];
         let (live_parts, live_bytes) =
             slot.root.as_ref().map_or((0, 0), |root| (root.part_count, root.bytes));
-        match slot.place.free_bytes()? {
+        match free_bytes(slot) {
             Some(free) if free < PLENTY_BYTES.max(4 * live_bytes) => {}
             _ => return Ok(()),
         }
         let since = slot.seq().unwrap_or(Seq::ZERO);
-        let mut count = Count::default();
-        // Never stopped: it only counts.
-        let _ = self.state.dump(since, &mut count);
+        let mut count = Count { stopped: &|| self.shared.snapshots.is_closing(), parts: 0, bytes: 0 };
+        if self.state.dump(since, &mut count).is_err() {
+            return Err(SnapshotError::Engine(Error::Closed));
+        }
         let needed_bytes = count.bytes + count.bytes / 4 + SLACK_BYTES + 64 * (live_parts + count.parts);
         // The log takes none of it meanwhile.
         self.shared.snapshots.claimed_bytes.store(needed_bytes, Ordering::Relaxed);
         self.shared.keep_room();
-        let fits = |slot: &Slot| {
-            Ok::<_, StoreError>(slot.place.free_bytes()?.is_none_or(|free| free >= needed_bytes))
-        };
-        if fits(slot)? {
+        let fits = |slot: &Slot| free_bytes(slot).is_none_or(|free| free >= needed_bytes);
+        if fits(slot) {
             return Ok(());
         }
-        if self.shared.give_up_ballast() && fits(slot)? {
+        if self.shared.give_up_ballast() && fits(slot) {
             return Ok(());
         }
         // What was given up here is of little use as long as the other place has a snapshot.
-        if slot.store.is_none() && elsewhere {
-            slot.remove_replaced()?;
-            if fits(slot)? {
+        if slot.root.is_none() && elsewhere {
+            // What can't be removed is only space.
+            let _ = slot.remove_replaced();
+            if fits(slot) {
                 return Ok(());
             }
         }
-        let free_bytes = slot.place.free_bytes()?.unwrap_or(0);
+        let free_bytes = free_bytes(slot).unwrap_or(0);
         Err(SnapshotError::NoRoom { store: slot.place.name(), needed_bytes, free_bytes })
     }
 
@@ -382,6 +446,11 @@ impl Turn<'_> {
     }
 }
 
+/// How much room there is; what can't be told is no reason to give a store up.
+fn free_bytes(slot: &Slot) -> Option<u64> {
+    slot.place.free_bytes().ok().flatten()
+}
+
 fn damaged(store: &dyn SnapshotStore, why: String) -> SnapshotError {
     StoreError { store: store.name(), kind: io::ErrorKind::InvalidData, why }.into()
 }
@@ -434,14 +503,17 @@ impl PartSink for Sink<'_> {
 }
 
 /// Counts what changed.
-#[derive(Default)]
-struct Count {
+struct Count<'a> {
+    stopped: &'a dyn Fn() -> bool,
     parts: u64,
     bytes: u64,
 }
 
-impl PartSink for Count {
+impl PartSink for Count<'_> {
     fn changed(&mut self, _: PartKey, bytes: Vec<u8>) -> Result<(), Stopped> {
+        if (self.stopped)() {
+            return Err(Stopped);
+        }
         self.parts += 1;
         self.bytes += bytes.len() as u64;
         Ok(())

@@ -41,6 +41,8 @@ fn named(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> io::Erro
 #[derive(Clone, Debug)]
 pub struct RealDir {
     path: PathBuf,
+    /// Kept open, so that a sync needs no new descriptor.
+    handle: Arc<fs::File>,
 }
 
 impl RealDir {
@@ -52,7 +54,8 @@ impl RealDir {
         let path = path.into();
         let found = fs::metadata(&path).map_err(named("opening directory", &path))?;
         if found.is_dir() {
-            Ok(Self { path })
+            let handle = fs::File::open(&path).map_err(named("opening directory", &path))?;
+            Ok(Self { path, handle: Arc::new(handle) })
         } else {
             Err(named("opening directory", &path)(io::Error::from(io::ErrorKind::NotADirectory)))
         }
@@ -129,7 +132,7 @@ impl Dir for RealDir {
     }
 
     fn sync(&self) -> io::Result<()> {
-        sync_dir(&self.path)
+        self.handle.sync_all().map_err(named("syncing directory", &self.path))
     }
 
     fn free_bytes(&self) -> io::Result<Option<u64>> {

@@ -181,6 +181,8 @@ pub(super) fn write_mark(database: &Path) -> io::Result<()> {
     let dir = database.join("metadata");
     let (logs, _) = list(&dir)?;
     let log = logs.last().copied().unwrap_or(0);
+    // sled begins a new log without syncing its name.
+    sync(&dir)?;
     let log_path = path_of(&dir, LOG, log);
     let bytes = fs::metadata(&log_path).map_err(named("measuring", &log_path))?.len();
     let before = Mark::read(database)?.unwrap_or_default();

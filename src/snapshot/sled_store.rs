@@ -104,8 +104,9 @@ impl SledStore {
     /// Opens the database in that directory.
     pub(super) fn open(name: String, path: &Path, owner: StoreId) -> io::Result<Self> {
         let pool = pool()?;
-        let session =
-            pool.install(|| Ok::<_, io::Error>(ManuallyDrop::new(Session::new(path, owner, open(path)?))))?;
+        let session = pool.install(|| {
+            Ok::<_, io::Error>(ManuallyDrop::new(Session::new(path, owner, open_patiently(path)?)))
+        })?;
         let handle = Handle { pool, session: Some(session), failed: None };
         Ok(Self { name, owner, handle: Mutex::new(handle) })
     }
@@ -453,17 +454,7 @@ impl Session {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.close()?;
-        let since = Instant::now();
-        let db = loop {
-            match open(&self.path) {
-                // A thread of the one that was just closed may hold it still.
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && since.elapsed() < LOCK_PATIENCE => {
-                    thread::sleep(Duration::from_millis(5));
-                }
-                opened => break opened?,
-            }
-        };
-        self.db = Some(db);
+        self.db = Some(open_patiently(&self.path)?);
         self.grown = 0;
         Ok(())
     }
@@ -477,6 +468,19 @@ fn pool() -> io::Result<rayon::ThreadPool> {
         .panic_handler(|_| {})
         .build()
         .map_err(io::Error::other)
+}
+
+fn open_patiently(path: &Path) -> io::Result<Db> {
+    let since = Instant::now();
+    loop {
+        match open(path) {
+            // A thread of one that was just closed may hold it still.
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock && since.elapsed() < LOCK_PATIENCE => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened,
+        }
+    }
 }
 
 fn open(path: &Path) -> io::Result<Db> {

@@ -28,6 +28,7 @@ pub(crate) struct Slot {
 pub(crate) struct Candidate {
     /// The place, by its position.
     pub(crate) slot: usize,
+    pub(crate) generation: Generation,
     pub(crate) store: Arc<dyn SnapshotStore>,
     pub(crate) root: Root,
 }
@@ -68,6 +69,7 @@ impl Slot {
                     slot.root = roots.first().cloned();
                     candidates.extend(roots.into_iter().map(|root| Candidate {
                         slot: at,
+                        generation,
                         store: Arc::clone(&store),
                         root,
                     }));
@@ -97,6 +99,11 @@ impl Slot {
         }
         self.root = None;
         self.trouble = Some(why.into());
+    }
+
+    /// Lets go of the store in use, as it is.
+    pub(crate) fn close(&mut self) {
+        self.store = None;
     }
 
     /// The store in use; an empty one is created if there is none.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::pending::PendingList;
-use super::rows::{Row, RowCount, Rows};
+use super::rows::{Row, RowCount, Rows, weight_of_name};
 use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped, Tree};
 use crate::id::ConsumerNo;
 use crate::record::Cursor;
@@ -108,10 +108,15 @@ impl Row for Group {
     type Key = Bytes;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 32;
+    const WEIGHS: bool = true;
     const NESTS: bool = true;
 
     fn key(&self) -> &Bytes {
         &self.name
+    }
+
+    fn weight(&self) -> usize {
+        weight_of_name(&self.name)
     }
 
     fn count(&self, summary: &mut RowCount) {
@@ -139,9 +144,14 @@ impl Row for Consumer {
     type Key = Bytes;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 64;
+    const WEIGHS: bool = true;
 
     fn key(&self) -> &Bytes {
         &self.name
+    }
+
+    fn weight(&self) -> usize {
+        weight_of_name(&self.name)
     }
 
     fn count(&self, summary: &mut RowCount) {

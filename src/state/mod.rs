@@ -22,7 +22,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use self::rows::{Row, RowCount, Rows};
+use self::rows::{Row, RowCount, Rows, weight_of_name};
 use self::stream::Stream;
 use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash, Tree};
 use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};
@@ -63,9 +63,14 @@ impl Row for Name {
     type Key = Bytes;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 64;
+    const WEIGHS: bool = true;
 
     fn key(&self) -> &Bytes {
         &self.name
+    }
+
+    fn weight(&self) -> usize {
+        weight_of_name(&self.name)
     }
 
     fn count(&self, summary: &mut RowCount) {

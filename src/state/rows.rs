@@ -16,9 +16,15 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     type Summary: Summary;
     /// How many rows a leaf holds at most.
     const LEAF_ROWS_MAX: usize;
+    /// Whether some rows count for more than one, see [`Row::weight`].
+    const WEIGHS: bool = false;
 
     /// What it is found by.
     fn key(&self) -> &Self::Key;
+    /// For how many rows it counts: a name may be long, and a leaf must not become as long as 64 of these.
+    fn weight(&self) -> usize {
+        1
+    }
     /// Counts it into a summary.
     fn count(&self, summary: &mut Self::Summary);
     /// See [`Leaf::NESTS`].
@@ -45,6 +51,11 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     fn load_nested(&mut self, _parts: &mut dyn Parts) -> Result<(), LoadError> {
         Ok(())
     }
+}
+
+/// The weight of a row with that name.
+pub(super) fn weight_of_name(name: &[u8]) -> usize {
+    1 + name.len() / 4096
 }
 
 /// The summary of rows that are only counted.
@@ -89,7 +100,7 @@ impl<R: Row> Leaf for Rows<R> {
     }
 
     fn weight(&self) -> usize {
-        self.rows.len()
+        if R::WEIGHS { self.rows.iter().map(R::weight).sum() } else { self.rows.len() }
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {

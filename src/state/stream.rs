@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entries::Entries;
 use super::group::Group;
-use super::rows::{Row, RowCount, Rows};
+use super::rows::{Row, RowCount, Rows, weight_of_name};
 use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stopped, Tree};
 use crate::id::{EntryId, StreamNo};
 use crate::record::Cursor;
@@ -142,10 +142,15 @@ impl Row for Stream {
     type Key = StreamNo;
     type Summary = RowCount;
     const LEAF_ROWS_MAX: usize = 16;
+    const WEIGHS: bool = true;
     const NESTS: bool = true;
 
     fn key(&self) -> &StreamNo {
         &self.no
+    }
+
+    fn weight(&self) -> usize {
+        weight_of_name(&self.name)
     }
 
     fn count(&self, summary: &mut RowCount) {

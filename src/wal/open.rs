@@ -457,6 +457,7 @@ impl Opening<'_> {
         let buffer = Buffer::new(self.options, Arc::clone(&spares), cursor, past.next_seq, last);
         let writer = Writer {
             dir: self.log_dir,
+            spares: Arc::clone(&spares),
             place,
             alignment: self.options.alignment,
             file,

@@ -111,6 +111,8 @@ struct Shelf {
     reached: Ordinal,
     /// The lengths of those after it that are ready.
     ready: VecDeque<u64>,
+    /// Those made and not begun by the writer yet, open: beginning one needs no new descriptor.
+    files: VecDeque<(Ordinal, Arc<dyn File>)>,
     /// A batch waits for a next segment of that length.
     next_bytes: u64,
     /// A batch waits until so many are ready.
@@ -233,6 +235,7 @@ impl Spares {
             shelf: Mutex::new(Shelf {
                 reached: current,
                 ready: VecDeque::new(),
+                files: VecDeque::new(),
                 next_bytes: 0,
                 count: 0,
                 no_room: None,
@@ -394,6 +397,10 @@ impl Spares {
         let Some((from, bytes)) = from else {
             return Ok(Err(error.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
         };
+        let file = match self.dir.open(&from) {
+            Ok(file) => file,
+            Err(e) => return Ok(Err(e)),
+        };
         // IMPORTANT: the name is durable before anything that counts is written under it.
         let renamed = self.dir.rename(&from, &segment_name(ordinal)).and_then(|()| self.dir.sync());
         if let Err(e) = renamed {
@@ -401,7 +408,16 @@ impl Spares {
             work.failed = Some(error.clone());
             return Err(error);
         }
+        self.shelf().files.push_back((ordinal, file));
         Ok(Ok(bytes))
+    }
+
+    /// The file of a segment that the writer begins.
+    pub(super) fn take_file(&self, ordinal: Ordinal) -> Option<Arc<dyn File>> {
+        let mut shelf = self.shelf();
+        let (found, file) = shelf.files.pop_front()?;
+        debug_assert_eq!(found, ordinal, "segments are begun in the order in which they were made");
+        (found == ordinal).then_some(file)
     }
 
     /// Makes a segment longer that is ready. Who begins it meanwhile does not notice: only bytes behind its end are

@@ -14,6 +14,7 @@ use super::error::LogError;
 use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use super::place::{Epoch, Ordinal, Place};
 use super::segment::{SegmentHeader, segment_name};
+use super::spares::Spares;
 use crate::id::Seq;
 use crate::id::StoreId;
 use crate::io::{Dir, File};
@@ -57,6 +58,7 @@ impl Fate {
 /// Writes the log. See the module's documentation.
 pub struct Writer {
     pub(super) dir: Arc<dyn Dir>,
+    pub(super) spares: Arc<Spares>,
     pub(super) place: Place,
     pub(super) alignment: u32,
     pub(super) file: Arc<dyn File>,
@@ -240,7 +242,10 @@ impl Writer {
     }
 
     fn open_segment(&self, ordinal: Ordinal, file_bytes: u64) -> io::Result<Arc<dyn File>> {
-        let file = self.dir.open(&segment_name(ordinal))?;
+        let file = match self.spares.take_file(ordinal) {
+            Some(file) => file,
+            None => self.dir.open(&segment_name(ordinal))?,
+        };
         // IMPORTANT: all bytes of a segment are there before a header says how many (I9).
         if file.len()? < file_bytes {
             return Err(io::Error::other("a segment is shorter than it was made, which is a bug"));
