@@ -12,6 +12,12 @@ use crate::command::RecoverySummary;
 use crate::config::{Config, sync_mode, sync_mode_name};
 use crate::server::{self, ServeError};
 
+/// Files that are open for the data: the log, two snapshot databases of some 85 files each, and two more while these are
+/// built anew.
+const DESCRIPTORS_FOR_DATA: u64 = 450;
+/// However few are left.
+const CLIENTS_MIN: u32 = 16;
+
 /// Where to listen, where the data is, and how safe is safe.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
@@ -91,7 +97,8 @@ impl Options {
 
 /// Opens, serves, closes. Returns the exit code.
 pub(crate) fn run(options: Options) -> u8 {
-    let config = options.into_config();
+    let mut config = options.into_config();
+    config.clients_max = clients_within_limits(config.clients_max);
     let started = Instant::now();
     let engine_options = claimlog::engine::Options::new(&config.dir)
         .sync_mode(config.sync_mode)
@@ -131,6 +138,28 @@ pub(crate) fn run(options: Options) -> u8 {
         }
         Err(error) => not_served(&error),
     }
+}
+
+/// How many clients there may be at a time, so that descriptors are left for the data: a client more is an error reply,
+/// a segment that can't be opened is the end. Raises this process's limit as far as it may.
+fn clients_within_limits(wanted: u32) -> u32 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let needed = u64::from(wanted) + DESCRIPTORS_FOR_DATA;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_some_and(|current| current < needed) {
+        let current = limit.maximum.map_or(needed, |maximum| maximum.min(needed));
+        // What it is afterwards is what counts.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
+    }
+    let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < needed) else {
+        return wanted;
+    };
+    let left = u32::try_from(current.saturating_sub(DESCRIPTORS_FOR_DATA)).unwrap_or(wanted).max(CLIENTS_MIN);
+    complain(format_args!(
+        "warning: this process may have {current} files open, which is enough for {left} clients, not for {wanted}: see \
+         ulimit -n"
+    ));
+    left.min(wanted)
 }
 
 fn listening(addresses: &[SocketAddr]) {

@@ -27,12 +27,14 @@ pub(crate) struct Options {
     pub(crate) appendfsync: &'static str,
     /// More options for claimlog.
     pub(crate) more: Vec<String>,
+    /// `ulimit -n` for claimlog.
+    pub(crate) descriptors: Option<u32>,
 }
 
 impl Options {
     pub(crate) fn new(kind: Kind) -> Self {
         let appendfsync = if kind == Kind::Redis { "no" } else { "always" };
-        Self { kind, dir: None, appendfsync, more: Vec::new() }
+        Self { kind, dir: None, appendfsync, more: Vec::new(), descriptors: None }
     }
 
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
@@ -42,6 +44,13 @@ impl Options {
 
     pub(crate) fn appendfsync(mut self, mode: &'static str) -> Self {
         self.appendfsync = mode;
+        self
+    }
+
+    /// May have no more than so many files open.
+    #[allow(dead_code, reason = "not every test needs it")]
+    pub(crate) fn descriptors(mut self, most: u32) -> Self {
+        self.descriptors = Some(most);
         self
     }
 
@@ -62,7 +71,11 @@ impl Options {
         let out = File::create(&output).unwrap();
         let mut command = match self.kind {
             Kind::Claimlog => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_claimlog"));
+                let program = env!("CARGO_BIN_EXE_claimlog");
+                let mut command = Command::new(if self.descriptors.is_some() { "sh" } else { program });
+                if let Some(most) = self.descriptors {
+                    command.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), program]);
+                }
                 command.args(["serve", "--bind", "127.0.0.1", "--port", &port.to_string()]);
                 command.args(["--appendfsync", self.appendfsync]).arg("--dir").arg(&dir).args(&self.more);
                 for name in ["CLAIMLOG_PORT", "CLAIMLOG_DIR", "CLAIMLOG_BIND", "CLAIMLOG_APPENDFSYNC"] {

@@ -290,3 +290,22 @@ fn the_command_line() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("file") && !text.contains("panicked"), "{text}");
 }
+
+/// Clients can't take the descriptors that the data needs.
+#[test]
+fn the_data_has_its_descriptors() {
+    let options = Options::new(Kind::Claimlog).descriptors(520).with("--snapshot-log-bytes", "1m");
+    let mut server = options.start();
+    assert!(server.output().contains("is enough for 70 clients"), "{}", server.output());
+    let mut writer = server.client();
+    let idle: Vec<_> = (0..600).map(|_| std::net::TcpStream::connect(("127.0.0.1", server.port))).collect();
+    assert!(idle.iter().filter(|stream| stream.is_ok()).count() > 70);
+    let value = "v".repeat(100_000);
+    for _ in 0..1500 {
+        let reply = writer.call(&["XADD", "s", "MAXLEN", "100", "*", "f", &value]).unwrap();
+        assert!(!reply.is_error(), "{reply}\n{}", server.output());
+    }
+    let info = writer.run("INFO persistence").text();
+    assert!(info.contains("claimlog_snapshots_failed:0"), "{info}");
+    assert!(server.is_alive());
+}
