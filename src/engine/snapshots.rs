@@ -220,7 +220,8 @@ impl Snapshots {
     /// How much of the disk should be left for the next turn: about what the log has got since that place's last one.
     pub(super) fn room_to_keep(&self, written_bytes: u64) -> u64 {
         let changed = self.uncovered(written_bytes) + self.interval.load(Ordering::Relaxed);
-        let wanted = changed.max(self.last_bytes.load(Ordering::Relaxed));
+        // A small change may touch a large page; but where nothing changed nothing will be written.
+        let wanted = changed.max(self.last_bytes.load(Ordering::Relaxed).min(changed.saturating_mul(64)));
         (wanted + wanted / 4 + SLACK_BYTES).max(self.claimed_bytes.load(Ordering::Relaxed))
     }
 

@@ -59,9 +59,10 @@ impl Snapshotter {
         (0..self.slots.len()).min_by_key(|at| self.slots[*at].seq())
     }
 
-    /// The batch that every place has behind it.
+    /// The batch that every place has behind it, as far as was read from the disk.
     fn oldest(&self) -> Seq {
-        self.slots.iter().map(|slot| slot.seq().unwrap_or(Seq::ZERO)).min().unwrap_or(Seq::ZERO)
+        let safe = |slot: &Slot| slot.seq().filter(|_| slot.verified).unwrap_or(Seq::ZERO);
+        self.slots.iter().map(safe).min().unwrap_or(Seq::ZERO)
     }
 
     /// About how many bytes the newest snapshot has.

@@ -227,7 +227,7 @@ impl GuardedStore {
         }
         // Whoever comes next waits for the lock, so that no more than this is ever kept.
         let answered = self.send(&mut changes, Tolerance::Nothing, |_| Ok(()))?;
-        self.wait(&answered)
+        self.wait(&answered, self.patience)
     }
 
     fn call<T: Send + 'static>(
@@ -237,7 +237,7 @@ impl GuardedStore {
     ) -> Result<T, StoreError> {
         self.verdict.sound()?;
         let answered = self.send(&mut self.changes(), tolerance, call)?;
-        self.wait(&answered)
+        self.wait(&answered, self.patience)
     }
 
     /// Hands all changes so far over, and then a call.
@@ -272,10 +272,14 @@ impl GuardedStore {
         if sent { Ok(answered) } else { Err(self.verdict.given_up(thread_gone(&self.name))) }
     }
 
-    fn wait<T>(&self, answered: &Receiver<Result<T, StoreError>>) -> Result<T, StoreError> {
+    fn wait<T>(
+        &self,
+        answered: &Receiver<Result<T, StoreError>>,
+        patience: Duration,
+    ) -> Result<T, StoreError> {
         loop {
             let steps = self.verdict.steps.load(Ordering::Relaxed);
-            match answered.recv_timeout(self.patience) {
+            match answered.recv_timeout(patience) {
                 Ok(answer) => return answer,
                 // The call was given up together with the store, by another one.
                 Err(RecvTimeoutError::Disconnected) => {
@@ -284,7 +288,7 @@ impl GuardedStore {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if steps == self.verdict.steps.load(Ordering::Relaxed) {
-                return Err(self.verdict.given_up(no_answer(&self.name, self.patience)));
+                return Err(self.verdict.given_up(no_answer(&self.name, patience)));
             }
         }
     }
@@ -354,7 +358,9 @@ impl SnapshotStore for GuardedStore {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        self.call(Tolerance::Nothing, |store| store.reopen())
+        self.verdict.sound()?;
+        let answered = self.send(&mut self.changes(), Tolerance::Nothing, |store| store.reopen())?;
+        self.wait(&answered, self.patience * PATIENCE_OPENING)
     }
 }
 
@@ -597,8 +603,9 @@ mod tests {
                 "reopen" => store.reopen().unwrap_err(),
                 _ => store.flush().unwrap_err(),
             };
-            assert!((PATIENCE..3 * PATIENCE).contains(&since.elapsed()), "{:?}", since.elapsed());
-            assert_eq!((error.kind, error.why.as_str()), (io::ErrorKind::TimedOut, "no answer for 0.1 s"));
+            let patience = if call == "reopen" { PATIENCE_OPENING * PATIENCE } else { PATIENCE };
+            assert!((patience..3 * patience).contains(&since.elapsed()), "{:?}", since.elapsed());
+            assert_eq!(error, no_answer("fake-0001", patience));
             assert_given_up(&fake, store, &error);
             place.create(2, StoreId::new([1; 16])).unwrap();
         }
