@@ -8,7 +8,6 @@ mod log;
 mod record;
 mod replay;
 mod request;
-mod shelf;
 mod snapshot;
 
 use std::time::Duration;

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use claimlog::engine::{Engine, SnapshotReport};
+use claimlog::snapshot::memory_store::MemoryPlace;
 use criterion::Criterion;
 
 use super::common::{add, fill, forgetful};
-use super::shelf::Shelf;
 
 /// An engine with so many entries, all of them pending, and a snapshot of that.
-fn snapshotted(entries: u64) -> (Engine, Shelf) {
-    let place = Shelf::default();
+fn snapshotted(entries: u64) -> (Engine, MemoryPlace) {
+    let place = MemoryPlace::new("a");
     let (engine, _) = forgetful().snapshot_place(Arc::new(place.clone())).open().expect("an empty disk");
     fill(&engine, entries);
     snapshot(&engine);

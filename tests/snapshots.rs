@@ -11,7 +11,7 @@ use claimlog::engine::{Engine, Options};
 use claimlog::io::sim::{SimClock, SimDisk};
 use claimlog::op::*;
 use claimlog::snapshot::memory_store::MemoryPlace;
-use claimlog::snapshot::{Generation, SnapshotPlace, SnapshotStore, StoreError};
+use claimlog::snapshot::{SnapshotPlace, StoreError};
 use claimlog::{EntryId, Fields, StoreId};
 
 fn add(key: &str, id: u64, bytes: usize) -> XAdd {
@@ -168,50 +168,16 @@ fn closed_and_opened_again_and_again() {
     }
 }
 
-/// A place that fails in one call when told to.
-#[derive(Debug)]
-struct Odd {
-    inner: MemoryPlace,
-    panics: AtomicBool,
-    no_thread: AtomicBool,
-}
-
-impl SnapshotPlace for Odd {
-    fn name(&self) -> String {
-        self.inner.name()
-    }
-    fn generations(&self) -> Result<Vec<Generation>, StoreError> {
-        self.inner.generations()
-    }
-    fn create(&self, generation: Generation, owner: StoreId) -> Result<Arc<dyn SnapshotStore>, StoreError> {
-        assert!(!self.panics.swap(false, Ordering::SeqCst), "once");
-        self.inner.create(generation, owner)
-    }
-    fn open(&self, generation: Generation) -> Result<Arc<dyn SnapshotStore>, StoreError> {
-        self.inner.open(generation)
-    }
-    fn remove(&self, generation: Generation) -> Result<(), StoreError> {
-        self.inner.remove(generation)
-    }
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        if self.no_thread.swap(false, Ordering::SeqCst) {
-            let kind = std::io::ErrorKind::WouldBlock;
-            return Err(StoreError {
-                store: self.name(),
-                kind,
-                why: "no thread can be started for it".into(),
-            });
-        }
-        self.inner.free_bytes()
-    }
-}
-
 /// A panic while a snapshot is taken is an error, and the next one is taken.
 #[test]
 fn a_panic_while_a_snapshot_is_taken_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let odd = Odd { inner: MemoryPlace::new("a"), panics: true.into(), no_thread: false.into() };
-    let engine = Options::new(dir.path()).snapshot_place(Arc::new(odd)).open().unwrap().0;
+    let (place, panicked) = (MemoryPlace::new("a"), AtomicBool::new(false));
+    place.on_call(move |call, _| {
+        assert!(call != "create" || panicked.swap(true, Ordering::SeqCst), "once");
+        Ok(())
+    });
+    let engine = Options::new(dir.path()).snapshot_place(Arc::new(place)).open().unwrap().0;
     engine.execute_blocking(&add("s", 1, 10)).unwrap();
     assert!(engine.snapshot_soon());
     let end = std::time::Instant::now() + Duration::from_secs(20);
@@ -226,15 +192,18 @@ fn a_panic_while_a_snapshot_is_taken_is_an_error() {
 #[test]
 fn a_question_without_an_answer_gives_no_store_up() {
     let disk = SimDisk::new(1);
-    let inner = MemoryPlace::new("a");
-    inner.set_capacity(Some(100_000_000));
-    let odd = Arc::new(Odd { inner, panics: false.into(), no_thread: false.into() });
+    let place = MemoryPlace::new("a");
+    place.set_capacity(Some(100_000_000));
     let options = Options::simulated(disk.dir(), Arc::new(SimClock::new(1000))).snapshot_copies(1);
-    let engine = options.snapshot_place(Arc::clone(&odd) as _).open().unwrap().0;
+    let engine = options.snapshot_place(Arc::new(place.clone())).open().unwrap().0;
     engine.execute_blocking(&add("s", 1, 10)).unwrap();
     engine.snapshot().unwrap();
     engine.execute_blocking(&add("s", 2, 10)).unwrap();
-    odd.no_thread.store(true, Ordering::SeqCst);
+    place.on_call(|call, _| {
+        let why = "no thread can be started for it".to_owned();
+        let error = StoreError { store: "a".into(), kind: std::io::ErrorKind::WouldBlock, why };
+        if call == "free_bytes" { Err(error) } else { Ok(()) }
+    });
     assert!(engine.snapshot().unwrap().is_some());
     let stores = engine.stats().snapshots.stores;
     assert!(stores[0].trouble.is_none() && stores[0].seq.is_some(), "{stores:?}");

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, SyncMode};
 use claimlog::op::*;
+use claimlog::snapshot::SnapshotPlace;
 use claimlog::snapshot::memory_store::MemoryPlace;
-use claimlog::snapshot::{Root, SnapshotPlace, SnapshotStore, StoreError};
-use claimlog::{EntryId, Error, Fields, PartKey, Seq, StoreId};
+use claimlog::{EntryId, Error, Fields};
 
 struct Unpark(Thread);
 
@@ -203,107 +203,6 @@ fn a_panic_inside_a_transaction_ends_the_engine_and_leaves_nothing_of_it() {
     assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), 1);
 }
 
-/// A place for snapshots whose first store misbehaves in one kind of call, when it is told to.
-#[derive(Debug)]
-struct Moody {
-    place: MemoryPlace,
-    mood: Arc<Mood>,
-}
-
-#[derive(Debug)]
-struct Mood {
-    call: &'static str,
-    panics: bool,
-    is_bad: AtomicBool,
-}
-
-impl Mood {
-    fn act(&self, call: &str, generation: u32) {
-        if call != self.call || generation > 1 || !self.is_bad.load(Ordering::Relaxed) {
-            return;
-        }
-        assert!(!self.panics, "{call} went wrong");
-        loop {
-            thread::park();
-        }
-    }
-}
-
-impl SnapshotPlace for Moody {
-    fn name(&self) -> String {
-        self.place.name()
-    }
-    fn generations(&self) -> Result<Vec<u32>, StoreError> {
-        self.place.generations()
-    }
-    fn create(&self, generation: u32, owner: StoreId) -> Result<Arc<dyn SnapshotStore>, StoreError> {
-        let store = self.place.create(generation, owner)?;
-        Ok(Arc::new(MoodyStore { store, generation, mood: Arc::clone(&self.mood) }))
-    }
-    fn open(&self, generation: u32) -> Result<Arc<dyn SnapshotStore>, StoreError> {
-        self.mood.act("open", generation);
-        let store = self.place.open(generation)?;
-        Ok(Arc::new(MoodyStore { store, generation, mood: Arc::clone(&self.mood) }))
-    }
-    fn remove(&self, generation: u32) -> Result<(), StoreError> {
-        self.place.remove(generation)
-    }
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.place.free_bytes()
-    }
-}
-
-#[derive(Debug)]
-struct MoodyStore {
-    store: Arc<dyn SnapshotStore>,
-    generation: u32,
-    mood: Arc<Mood>,
-}
-
-impl MoodyStore {
-    fn inner(&self, call: &str) -> &dyn SnapshotStore {
-        self.mood.act(call, self.generation);
-        &*self.store
-    }
-}
-
-impl SnapshotStore for MoodyStore {
-    fn name(&self) -> String {
-        self.store.name()
-    }
-    fn owner(&self) -> StoreId {
-        self.store.owner()
-    }
-    fn roots(&self) -> Result<Vec<Root>, StoreError> {
-        self.inner("roots").roots()
-    }
-    fn read(&self, key: PartKey) -> Result<Vec<u8>, StoreError> {
-        self.inner("read").read(key)
-    }
-    fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError> {
-        self.inner("keys_after").keys_after(seq)
-    }
-    fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
-        self.inner("put").put(key, bytes)
-    }
-    fn remove(&self, key: PartKey) -> Result<(), StoreError> {
-        self.inner("remove").remove(key)
-    }
-    fn put_root(&self, root: &Root) -> Result<(), StoreError> {
-        self.inner("put_root").put_root(root)
-    }
-    fn remove_root(&self, seq: Seq) -> Result<(), StoreError> {
-        self.inner("remove_root").remove_root(seq)
-    }
-    fn flush(&self) -> Result<(), StoreError> {
-        self.inner("flush").flush()
-    }
-    fn abandon(&self) {}
-    fn reopen(&self) -> Result<(), StoreError> {
-        self.inner("reopen").reopen()
-    }
-}
-
 /// A store that hangs or panics, in whatever call, while it is opened or while it runs: the other one serves, commands
 /// go on, and it is built anew.
 #[test]
@@ -312,13 +211,24 @@ fn a_store_that_hangs_or_panics_is_built_anew() {
         for panics in [false, true] {
             let what = format!("{call} {}", if panics { "panics" } else { "hangs" });
             let dir = tempfile::tempdir().unwrap();
-            let mood = Arc::new(Mood { call, panics, is_bad: AtomicBool::new(false) });
             let (a, b) = (MemoryPlace::new("a"), MemoryPlace::new("b"));
+            let is_bad = Arc::new(AtomicBool::new(false));
+            let bad = Arc::clone(&is_bad);
+            // The first store of the place alone.
+            a.on_call(move |called, generation| {
+                if called == call && generation == 1 && bad.load(Ordering::Relaxed) {
+                    assert!(!panics, "{called} went wrong");
+                    loop {
+                        thread::park();
+                    }
+                }
+                Ok(())
+            });
             let options = || {
                 Options::new(dir.path())
                     .segment_bytes(64 * 1024)
                     .store_patience(Duration::from_millis(60))
-                    .snapshot_place(Arc::new(Moody { place: a.clone(), mood: Arc::clone(&mood) }))
+                    .snapshot_place(Arc::new(a.clone()))
                     .snapshot_place(Arc::new(b.clone()))
             };
             let mut engine = options().open().unwrap().0;
@@ -326,7 +236,7 @@ fn a_store_that_hangs_or_panics_is_built_anew() {
                 engine.execute_blocking(&add(format!("before {round}"))).unwrap();
                 engine.snapshot().unwrap();
             }
-            mood.is_bad.store(true, Ordering::Relaxed);
+            is_bad.store(true, Ordering::Relaxed);
             if call == "open" {
                 engine.close().unwrap();
                 let (next, report) = options().open().unwrap();

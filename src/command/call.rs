@@ -87,7 +87,11 @@ impl Call<'_, '_> {
     pub(crate) fn outside(&self) -> Outside {
         match self.before {
             Some(before) => before.clone(),
-            None => Outside::of(&self.context.engine),
+            None => {
+                // It would wait for the lock under which EXEC runs.
+                assert!(!self.in_transaction(), "only commands that are not about streams ask for this");
+                Outside::of(&self.context.engine)
+            }
         }
     }
 

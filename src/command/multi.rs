@@ -129,7 +129,9 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
     }
     let engine = &call.context.engine;
-    let before = Outside::of(engine);
+    // Commands about streams never ask for it.
+    let asks = |queued: &Queued| queued.found.spec.group != "stream";
+    let before = queue.commands.iter().any(asks).then(|| Outside::of(engine));
     let start = call.reply.position();
     let (session, context, reply) = (&mut *call.session, call.context, &mut call.reply);
     let adds = queue.commands.iter().any(|queued| queued.found.spec.flags.has(Flag::DenyOom));
@@ -143,7 +145,7 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         for Queued { found, words } in &queue.commands {
             let door = Door::Transaction(transaction);
             reply.set_protocol(session.client.protocol.get());
-            run(*found, words, session, context, reply.reborrow(), door, Some(&before)).1?;
+            run(*found, words, session, context, reply.reborrow(), door, before.as_ref()).1?;
         }
         Ok(())
     });

@@ -17,6 +17,7 @@ mod snapshots;
 mod snapshotter;
 mod touched;
 mod transaction;
+mod turn;
 mod waiters;
 mod watch;
 

@@ -15,8 +15,11 @@ use crate::snapshot::StoreError;
 
 /// After a failure the next attempt waits so long, then twice as long, and so on,
 const PAUSE_MIN: Duration = Duration::from_secs(1);
-/// up to this.
+/// up to this;
 const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// up to that when so many stores had to be given up: each keeps its memory and its files until the process ends.
+const PAUSE_LONG: Duration = Duration::from_secs(3600);
+const GIVEN_UP_MANY: u32 = 8;
 
 /// What a snapshot needs beyond its parts and their names.
 pub(super) const SLACK_BYTES: u64 = 256 * 1024;
@@ -176,6 +179,8 @@ struct Told {
     running_since: Option<Duration>,
     pause: Duration,
     not_before: Duration,
+    /// How many stores were given up since the start.
+    given_up: u32,
     /// When the last attempt was over.
     ended: Duration,
     stats: SnapshotStats,
@@ -339,7 +344,11 @@ impl Snapshots {
             Err(error) => {
                 told.stats.failed += 1;
                 told.stats.last_error = Some(error.to_string());
-                told.pause = (told.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+                told.given_up += u32::from(matches!(error, SnapshotError::Store(_)));
+                told.pause = match error {
+                    SnapshotError::Store(_) if told.given_up > GIVEN_UP_MANY => PAUSE_LONG,
+                    _ => (told.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
+                };
                 told.not_before = now + told.pause;
             }
         }

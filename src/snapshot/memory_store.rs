@@ -1,10 +1,11 @@
 //! Snapshot stores in memory, with the crash semantics of a bad day.
 //!
 //! What was put or removed and not flushed may, after [`MemoryPlace::after_crash`], be there, be gone, or be damaged
-//! so that it does not check out: each part on its own, by a seed. A place can also be told to fail, to be full, or to
-//! lose what it holds.
+//! so that it does not check out: each part on its own, by a seed. A place can also be told to fail, to hang, to be
+//! full, or to lose what it holds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt;
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,35 +28,100 @@ struct Inner {
     capacity_bytes: Option<u64>,
     /// Parts that are put before one is lost without a word.
     puts_until_lost: Option<u64>,
+    on_call: Option<OnCall>,
+}
+
+/// Asked before each call.
+#[derive(Clone)]
+struct OnCall(Arc<Ask>);
+
+type Ask = dyn Fn(&str, Generation) -> Result<(), StoreError> + Send + Sync;
+
+impl fmt::Debug for OnCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnCall")
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Store {
     owner: StoreId,
-    durable: Content,
-    present: Content,
+    parts: Shelf<PartKey, Vec<u8>>,
+    roots: Shelf<Seq, Root>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Content {
-    /// `None` stands for bytes that do not check out.
-    parts: BTreeMap<PartKey, Option<Vec<u8>>>,
-    roots: BTreeMap<Seq, Option<Root>>,
+/// What is there, and what would be there if nothing since the last flush had happened.
+#[derive(Clone, Debug)]
+struct Shelf<K, V> {
+    present: BTreeMap<K, Thing<V>>,
+    /// What is durable of the things that were changed since.
+    unflushed: BTreeMap<K, Option<Thing<V>>>,
 }
 
-impl Content {
-    fn bytes(&self) -> u64 {
-        let parts = self.parts.values().flatten().map(Vec::len);
-        parts.chain(self.roots.values().flatten().map(|root| root.head.len())).sum::<usize>() as u64
+/// `None` stands for bytes that do not check out.
+type Thing<V> = Option<V>;
+
+impl<K: Ord + Copy, V: Clone + PartialEq> Shelf<K, V> {
+    const fn new() -> Self {
+        Self { present: BTreeMap::new(), unflushed: BTreeMap::new() }
+    }
+
+    /// The things that check out.
+    fn sound(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.present.values().flatten()
+    }
+
+    fn set(&mut self, key: K, thing: Option<Thing<V>>) {
+        let before = replace(&mut self.present, key, thing);
+        self.unflushed.entry(key).or_insert(before);
+    }
+
+    /// Everything is as it was at the last flush.
+    fn revert(&mut self) {
+        for (key, durable) in std::mem::take(&mut self.unflushed) {
+            replace(&mut self.present, key, durable);
+        }
+    }
+
+    /// Whatever was not durable is so now, or is gone, or damaged.
+    fn settle(&mut self, dice: &mut u64) {
+        for (key, durable) in std::mem::take(&mut self.unflushed) {
+            if self.present.get(&key) == durable.as_ref() {
+                continue;
+            }
+            *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            match (*dice >> 33) % 3 {
+                0 => drop(replace(&mut self.present, key, durable)),
+                1 => {}
+                // Half kept.
+                _ => drop(self.present.insert(key, None)),
+            }
+        }
+    }
+
+    fn damage(&mut self, key: K) {
+        self.present.entry(key).and_modify(|thing| *thing = None);
+        self.unflushed.entry(key).and_modify(|durable| *durable = durable.as_ref().map(|_| None));
+    }
+}
+
+/// Puts or removes, and returns what was there.
+fn replace<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, thing: Option<T>) -> Option<T> {
+    match thing {
+        Some(thing) => map.insert(key, thing),
+        None => map.remove(&key),
     }
 }
 
 impl Store {
-    /// Whatever was not durable is so now, or is gone, or damaged.
     fn settle(&mut self, dice: &mut u64) {
-        merge(&mut self.durable.parts, &self.present.parts, dice);
-        merge(&mut self.durable.roots, &self.present.roots, dice);
-        self.present = self.durable.clone();
+        self.parts.settle(dice);
+        self.roots.settle(dice);
+    }
+
+    fn bytes(&self) -> u64 {
+        let parts = self.parts.sound().map(Vec::len);
+        parts.chain(self.roots.sound().map(|root| root.head.len())).sum::<usize>() as u64
     }
 }
 
@@ -87,6 +153,12 @@ impl MemoryPlace {
         self.lock().capacity_bytes = bytes;
     }
 
+    /// From now on `ask` is asked before each call, with the name of the method and the store's generation (0 for calls
+    /// about the place). It may let the call fail, hang or panic.
+    pub fn on_call(&self, ask: impl Fn(&str, Generation) -> Result<(), StoreError> + Send + Sync + 'static) {
+        self.lock().on_call = Some(OnCall(Arc::new(ask)));
+    }
+
     /// The place as a crash at this moment leaves it.
     #[must_use]
     pub fn after_crash(&self, seed: u64) -> Self {
@@ -111,11 +183,7 @@ impl MemoryPlace {
 
     /// Damages the bytes of a part in every store, as rot would.
     pub fn damage_part(&self, key: PartKey) {
-        for store in self.lock().stores.values_mut() {
-            for content in [&mut store.present, &mut store.durable] {
-                content.parts.entry(key).and_modify(|bytes| *bytes = None);
-            }
-        }
+        self.lock().stores.values_mut().for_each(|store| store.parts.damage(key));
     }
 
     /// The names of all parts in the newest store.
@@ -123,7 +191,7 @@ impl MemoryPlace {
     pub fn parts(&self) -> Vec<PartKey> {
         let inner = self.lock();
         let newest = inner.stores.values().next_back();
-        newest.map(|store| store.present.parts.keys().copied().collect()).unwrap_or_default()
+        newest.map(|store| store.parts.present.keys().copied().collect()).unwrap_or_default()
     }
 
     /// The roots in the newest store that check out, newest first.
@@ -131,13 +199,17 @@ impl MemoryPlace {
     pub fn roots(&self) -> Vec<Root> {
         let inner = self.lock();
         let newest = inner.stores.values().next_back();
-        newest
-            .map(|store| store.present.roots.values().rev().flatten().cloned().collect())
-            .unwrap_or_default()
+        newest.map(|store| store.roots.sound().rev().cloned().collect()).unwrap_or_default()
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be called before each call, without the lock: it may never return.
+    fn ask(&self, call: &str, generation: Generation) -> Result<(), StoreError> {
+        let on_call = self.lock().on_call.clone();
+        on_call.map_or(Ok(()), |on_call| (on_call.0)(call, generation))
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> Result<T, StoreError> {
@@ -158,30 +230,10 @@ impl MemoryPlace {
     }
 }
 
-/// Decides for each thing that is not durable whether it is.
-fn merge<K: Ord + Copy, V: Clone + PartialEq>(
-    durable: &mut BTreeMap<K, Option<V>>,
-    present: &BTreeMap<K, Option<V>>,
-    dice: &mut u64,
-) {
-    let keys: BTreeSet<K> = durable.keys().chain(present.keys()).copied().collect();
-    for key in keys.into_iter().filter(|key| durable.get(key) != present.get(key)).collect::<Vec<_>>() {
-        *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        match (*dice >> 33) % 3 {
-            0 => {}
-            1 => match present.get(&key) {
-                Some(value) => {
-                    durable.insert(key, value.clone());
-                }
-                None => {
-                    durable.remove(&key);
-                }
-            },
-            // Half kept.
-            _ => {
-                durable.insert(key, None);
-            }
-        }
+impl Inner {
+    fn free_bytes(&self) -> Option<u64> {
+        let capacity = self.capacity_bytes?;
+        Some(capacity.saturating_sub(self.stores.values().map(Store::bytes).sum()))
     }
 }
 
@@ -191,16 +243,19 @@ impl SnapshotPlace for MemoryPlace {
     }
 
     fn generations(&self) -> Result<Vec<Generation>, StoreError> {
+        self.ask("generations", 0)?;
         Ok(self.lock().stores.keys().copied().collect())
     }
 
     fn create(&self, generation: Generation, owner: StoreId) -> Result<Arc<dyn SnapshotStore>, StoreError> {
-        let store = Store { owner, durable: Content::default(), present: Content::default() };
+        self.ask("create", generation)?;
+        let store = Store { owner, parts: Shelf::new(), roots: Shelf::new() };
         self.change(|inner| inner.stores.insert(generation, store))?;
         Ok(self.opened(generation, owner))
     }
 
     fn open(&self, generation: Generation) -> Result<Arc<dyn SnapshotStore>, StoreError> {
+        self.ask("open", generation)?;
         let mut inner = self.lock();
         let mut dice = inner.operations;
         let store = inner.stores.get_mut(&generation);
@@ -211,13 +266,13 @@ impl SnapshotPlace for MemoryPlace {
     }
 
     fn remove(&self, generation: Generation) -> Result<(), StoreError> {
+        self.ask("remove_store", generation)?;
         self.change(|inner| inner.stores.remove(&generation)).map(drop)
     }
 
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        let inner = self.lock();
-        let used: u64 = inner.stores.values().map(|store| store.present.bytes()).sum();
-        Ok(inner.capacity_bytes.map(|capacity| capacity.saturating_sub(used)))
+        self.ask("free_bytes", 0)?;
+        Ok(self.lock().free_bytes())
     }
 }
 
@@ -230,23 +285,24 @@ struct MemoryStore {
 }
 
 impl MemoryStore {
-    fn look<T>(&self, look: impl FnOnce(&Content) -> T) -> Result<T, StoreError> {
+    fn look<T>(&self, call: &str, look: impl FnOnce(&Store) -> T) -> Result<T, StoreError> {
+        self.place.ask(call, self.generation)?;
         let inner = self.place.lock();
-        let store = inner.stores.get(&self.generation);
-        store.map(|store| look(&store.present)).ok_or_else(|| self.gone())
+        inner.stores.get(&self.generation).map(look).ok_or_else(|| self.gone())
     }
 
-    fn change(&self, change: impl FnOnce(&mut Store)) -> Result<(), StoreError> {
-        let free = self.place.free_bytes()?;
+    fn change(&self, call: &str, change: impl FnOnce(&mut Store)) -> Result<(), StoreError> {
+        self.place.ask(call, self.generation)?;
         self.place.change(|inner| {
+            let free = inner.free_bytes();
             let store = inner.stores.get_mut(&self.generation).ok_or_else(|| self.gone())?;
             let Some(free) = free else {
                 change(store);
                 return Ok(());
             };
-            let before = store.present.bytes();
+            let before = store.bytes();
             change(store);
-            if store.present.bytes().saturating_sub(before) > free {
+            if store.bytes().saturating_sub(before) > free {
                 return Err(self.place.error(ErrorKind::StorageFull, "no space left"));
             }
             Ok(())
@@ -268,18 +324,22 @@ impl SnapshotStore for MemoryStore {
     }
 
     fn roots(&self) -> Result<Vec<Root>, StoreError> {
-        self.look(|content| content.roots.values().rev().flatten().cloned().collect())
+        self.look("roots", |store| store.roots.sound().rev().cloned().collect())
     }
 
     fn read(&self, key: PartKey) -> Result<Vec<u8>, StoreError> {
-        self.look(|content| content.parts.get(&key).cloned())?.flatten().ok_or_else(|| {
+        let found = self.look("read", |store| store.parts.present.get(&key).cloned().flatten())?;
+        found.ok_or_else(|| {
             let why = format!("page {} of batch {} is missing or damaged", key.page, key.changed_at);
             self.place.error(ErrorKind::InvalidData, why)
         })
     }
 
     fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError> {
-        self.look(|content| content.parts.keys().filter(|key| key.changed_at > seq).copied().collect())
+        self.look("keys_after", |store| {
+            let after = PartKey { changed_at: seq.next(), page: crate::id::PageNo::ZERO };
+            store.parts.present.range(after..).map(|(key, _)| *key).collect()
+        })
     }
 
     fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
@@ -292,36 +352,34 @@ impl SnapshotStore for MemoryStore {
         if lost {
             return Ok(());
         }
-        self.change(|store| {
-            store.present.parts.insert(key, Some(bytes.to_vec()));
-        })
+        self.change("put", |store| store.parts.set(key, Some(Some(bytes.to_vec()))))
     }
 
     fn remove(&self, key: PartKey) -> Result<(), StoreError> {
-        self.change(|store| {
-            store.present.parts.remove(&key);
-        })
+        self.change("remove", |store| store.parts.set(key, None))
     }
 
     fn put_root(&self, root: &Root) -> Result<(), StoreError> {
-        self.change(|store| {
-            store.present.roots.insert(root.seq, Some(root.clone()));
-        })
+        self.change("put_root", |store| store.roots.set(root.seq, Some(Some(root.clone()))))
     }
 
     fn remove_root(&self, seq: Seq) -> Result<(), StoreError> {
-        self.change(|store| {
-            store.present.roots.remove(&seq);
+        self.change("remove_root", |store| store.roots.set(seq, None))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.change("flush", |store| {
+            store.parts.unflushed.clear();
+            store.roots.unflushed.clear();
         })
     }
 
     fn abandon(&self) {}
 
-    fn flush(&self) -> Result<(), StoreError> {
-        self.change(|store| store.durable = store.present.clone())
-    }
-
     fn reopen(&self) -> Result<(), StoreError> {
-        self.change(|store| store.present = store.durable.clone())
+        self.change("reopen", |store| {
+            store.parts.revert();
+            store.roots.revert();
+        })
     }
 }

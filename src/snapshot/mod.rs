@@ -6,7 +6,7 @@
 //!
 //! A store promises little: what was put is durable after [`SnapshotStore::flush`] returned, and before that each part
 //! may be there, gone or damaged after a crash. It knows neither records nor states. The protocol that makes a
-//! snapshot safe on that is the engine's (`engine/snapshotter.rs`), the same for every store.
+//! snapshot safe on that is the engine's (`engine/turn.rs`), the same for every store.
 
 mod chunk;
 mod files;

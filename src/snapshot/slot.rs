@@ -12,7 +12,7 @@ pub(crate) struct Slot {
     pub(crate) place: Arc<dyn SnapshotPlace>,
     /// The store in use; none before the first snapshot, and when the last one was given up.
     pub(crate) store: Option<Arc<dyn SnapshotStore>>,
-    /// The newest root of the store in use that is known to be whole.
+    /// The newest root of the store in use.
     pub(crate) root: Option<Root>,
     /// Whether all of that root was read since the opening.
     pub(crate) verified: bool,

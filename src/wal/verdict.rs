@@ -44,10 +44,9 @@ impl fmt::Display for Case {
 }
 
 const NOTHING: &str = "nothing";
-const RESTORE: &str =
-    "keep a copy of the directory, then restore the file from a backup, or run `claimlog repair`";
+const RESTORE: &str = "keep a copy of the directory, then put the file back from a backup";
 const CHECK_DISK: &str =
-    "check the disk, keep a copy of the directory, then restore from a backup, or run `claimlog repair`";
+    "check the disk, keep a copy of the directory, then put the whole directory back from a backup";
 
 macro_rules! table {
     ($($(#[$doc:meta])* $name:ident = $label:literal, $answer:ident, $finding:literal, $next:expr;)*) => {
@@ -103,7 +102,8 @@ table! {
     /// Snapshot and log do not meet.
     START_MISSING = "start-missing", Refuse,
         "the log begins after the point that the snapshot reaches, or after its first batch if there is none",
-        RESTORE;
+        "keep a copy of the directory, then put back from a backup what is missing: the directory snapshot/, or the \
+         segment";
     /// The directory of the log is empty, the store is not new.
     LOG_MISSING = "log-missing", Refuse,
         "the store was in use but its log has no segments", RESTORE;

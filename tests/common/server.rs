@@ -48,14 +48,12 @@ impl Options {
     }
 
     /// May have no more than so many files open.
-    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
         self
     }
 
     /// With one more option of claimlog.
-    #[allow(dead_code, reason = "not every test needs it")]
     pub(crate) fn with(mut self, option: &str, value: &str) -> Self {
         self.more.extend([option.to_owned(), value.to_owned()]);
         self

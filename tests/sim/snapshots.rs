@@ -1,5 +1,6 @@
 //! Snapshots: when they are taken, what they cost, and what becomes of a place that fails.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use claimlog::engine::{Engine, Event, Options, SnapshotError};
 use claimlog::io::sim::{CrashStyle, SimClock, SimDisk};
 use claimlog::op::*;
 use claimlog::snapshot::memory_store::MemoryPlace;
+use claimlog::snapshot::{SnapshotPlace, StoreError};
 use claimlog::{EntryId, Fields, OpenError};
 
 /// A disk, two places for snapshots, a clock, and what the engine told.
@@ -259,11 +261,110 @@ fn a_failure_is_followed_by_a_pause() {
     }
     let failed = engine.stats().snapshots.failed;
     assert!((3..=6).contains(&failed), "{failed} failures in 10 seconds");
+    // Each of them keeps something until the process ends: in a whole day there are not many more.
+    for id in 100..24 * 60 {
+        engine.execute_blocking(&add("s", id)).unwrap();
+        engine.tick().unwrap();
+        world.clock.advance(Duration::from_secs(60));
+    }
+    let failed = engine.stats().snapshots.failed;
+    assert!((20..=40).contains(&failed), "{failed} failures in a day");
     world.places[0].fail_after(None);
     world.places[1].fail_after(None);
-    world.clock.advance(Duration::from_secs(60));
+    world.clock.advance(Duration::from_secs(3600));
     engine.tick().unwrap();
     assert_eq!(engine.stats().snapshots.taken, 1);
+}
+
+/// A power cut at each step of building a place anew, its creation and the removal of what it replaces included.
+#[test]
+fn a_crash_at_each_step_of_a_rebuild() {
+    let mut rebuilt = 0;
+    for operation in 0..40 {
+        let world = World::new();
+        let engine = world.open();
+        for round in 0..4 {
+            for stream in 0..3 {
+                add_many(&engine, &format!("s{stream}"), 1 + round * 50..1 + (round + 1) * 50);
+            }
+            engine.snapshot().unwrap();
+        }
+        world.places[0].fail_after(Some(0));
+        add_many(&engine, "s0", 1000..1010);
+        engine.snapshot().unwrap_err();
+        world.places[0].fail_after(Some(operation));
+        let finished = engine.snapshot().is_ok() && world.places[0].generations().unwrap() == [2];
+        rebuilt += u32::from(finished);
+        engine.execute_blocking(&add("s1", 1000)).unwrap();
+        let digest = engine.digest();
+        drop(engine);
+        for seed in 0..4 {
+            let places = world.places.each_ref().map(|place| place.after_crash(seed));
+            let left = World { disk: world.disk.after_crash(seed, CrashStyle::Lost), places, ..World::new() };
+            let (engine, report) = left.options().open().unwrap();
+            assert_eq!(engine.digest(), digest, "cut off at {operation}: {report}");
+            assert_eq!(report.warnings, [""; 0], "cut off at {operation}");
+            // It goes on with it, and then either is enough.
+            for _ in 0..3 {
+                engine.execute_blocking(&add("s2", engine.stats().applied + 10_000)).unwrap();
+                engine.snapshot().unwrap();
+            }
+            assert!(left.places.iter().all(|place| place.generations().unwrap().len() == 1), "{operation}");
+            let digest = engine.digest();
+            for gone in 0..2 {
+                let left = left.fork();
+                left.places[gone].lose();
+                assert_eq!(left.open().digest(), digest, "cut off at {operation}, then {gone} lost");
+            }
+        }
+    }
+    assert!((5..35).contains(&rebuilt), "the test must meet its steps: {rebuilt}");
+}
+
+/// The disk fills in the middle of a snapshot, or of a rebuild, though there seemed to be room: that store is lost, and
+/// nothing else; it is built anew when there is room.
+#[test]
+fn a_disk_that_fills_in_the_middle_of_a_snapshot() {
+    for put in 0..12 {
+        for rebuild in [false, true] {
+            let world = World::new();
+            let engine = world.open();
+            for round in 0..4 {
+                for stream in 0..3 {
+                    add_many(&engine, &format!("s{stream}"), 1 + round * 50..1 + (round + 1) * 50);
+                }
+                engine.snapshot().unwrap();
+            }
+            if rebuild {
+                world.places[0].fail_after(Some(0));
+                add_many(&engine, "s0", 1000..1010);
+                engine.snapshot().unwrap_err();
+                world.places[0].fail_after(None);
+            }
+            let (puts, full) = (AtomicU64::new(0), Arc::new(AtomicBool::new(true)));
+            let is_full = Arc::clone(&full);
+            world.places[0].on_call(move |call, _| {
+                let why = "No space left on device".to_owned();
+                let error = StoreError { store: "a".into(), kind: std::io::ErrorKind::StorageFull, why };
+                let counted = call == "put" && puts.fetch_add(1, Ordering::Relaxed) >= put;
+                if counted && is_full.load(Ordering::Relaxed) { Err(error) } else { Ok(()) }
+            });
+            for stream in 0..3 {
+                add_many(&engine, &format!("s{stream}"), 2000..2010);
+            }
+            let failed = engine.snapshot().is_err();
+            assert!(failed || put > 3, "full at {put}");
+            let left = world.fork();
+            left.places[0].on_call(|_, _| Ok(()));
+            assert_eq!(left.open().digest(), engine.digest(), "full at {put}");
+            full.store(false, Ordering::Relaxed);
+            engine.execute_blocking(&add("s0", 3000)).unwrap();
+            engine.snapshot().unwrap().unwrap();
+            let digest = engine.digest();
+            world.places[1].lose();
+            assert_eq!(world.fork().open().digest(), digest, "full at {put}");
+        }
+    }
 }
 
 /// The snapshots of other data are not touched.
