@@ -121,19 +121,12 @@ pub(crate) fn forgetful() -> Options {
 /// An XADD of one small field, as a work queue has it.
 pub(crate) fn xadd() -> XAdd {
     let fields = Fields::from_pairs([("task", "resize image 1207.png")]);
-    XAdd { key: KEY.into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+    XAdd::new(KEY, fields)
 }
 
 /// An XREADGROUP of new entries.
 pub(crate) fn read_new(consumer: &'static str, count: u64) -> XReadGroup {
-    XReadGroup {
-        db: Default::default(),
-        group: GROUP.into(),
-        consumer: consumer.into(),
-        streams: vec![(KEY.into(), GroupFrom::New)],
-        count: Some(count),
-        no_ack: false,
-    }
+    XReadGroup { count: Some(count), ..XReadGroup::new(GROUP, consumer, KEY) }
 }
 
 /// Makes the group.

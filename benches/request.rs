@@ -29,7 +29,7 @@ pub(crate) fn benches(criterion: &mut Criterion) {
 /// Trimmed, so that memory stays flat: about every hundredth one drops a node.
 fn xadd_trimmed(criterion: &mut Criterion) {
     let (engine, _) = forgetful().open().expect("an empty disk");
-    let trim = Trim { keep: Keep::Newest(100_000), approximate: true, limit: None };
+    let trim = Trim { approximate: true, ..Keep::Newest(100_000).exactly() };
     let op = XAdd { trim: Some(trim), ..xadd() };
     add(&engine, 100_000);
     criterion.bench_function("request/XADD MAXLEN ~ 100000", |bencher| {

@@ -151,13 +151,7 @@ impl Pool {
     fn produce(&self, no: u64) -> Result<(), Failure> {
         for job in (no..JOBS).step_by(PRODUCERS as usize) {
             let fields = Fields::from_pairs([("job", job.to_string())]);
-            self.engine.execute_blocking(&XAdd {
-                key: QUEUE.into(),
-                id: NewId::Auto,
-                fields,
-                make_stream: true,
-                trim: None,
-            })?;
+            self.engine.execute_blocking(&XAdd::new(QUEUE, fields))?;
         }
         Ok(())
     }
@@ -211,14 +205,7 @@ impl Pool {
 
     /// Waits for a new job, for a moment. What is returned is on disk as delivered to this worker.
     fn next_job(&self, worker: &str) -> Result<Vec<PendingEntry>, Failure> {
-        let read = XReadGroup {
-            db: DbIndex::default(),
-            group: GROUP.into(),
-            consumer: Bytes::from(worker.to_owned()),
-            streams: vec![(QUEUE.into(), GroupFrom::New)],
-            count: Some(1),
-            no_ack: false,
-        };
+        let read = XReadGroup { count: Some(1), ..XReadGroup::new(GROUP, worker.to_owned(), QUEUE) };
         let ticket = match self.engine.read_or_wait(BlockingRead::Group(read)) {
             ReadOrWait::Now(ticket) => ticket,
             ReadOrWait::Waiting(waiting) => match waiting.wait_blocking(Some(Duration::from_millis(50))) {
@@ -292,17 +279,12 @@ impl Pool {
     fn complete(&self, job: &PendingEntry, by: &str, deliveries: u64) -> Result<(), Failure> {
         let fields = job.fields.as_ref().ok_or("a pending job is gone from the stream")?;
         let ack = XAck { key: QUEUE.into(), group: GROUP.into(), ids: vec![job.id] };
-        let result = XAdd {
-            key: RESULTS.into(),
-            id: NewId::Auto,
-            fields: Fields::from_pairs([
-                ("job", number(fields, "job")?.to_string()),
-                ("by", by.to_owned()),
-                ("deliveries", deliveries.to_string()),
-            ]),
-            make_stream: true,
-            trim: None,
-        };
+        let result = Fields::from_pairs([
+            ("job", number(fields, "job")?.to_string()),
+            ("by", by.to_owned()),
+            ("deliveries", deliveries.to_string()),
+        ]);
+        let result = XAdd::new(RESULTS, result);
         let ticket = self.engine.transaction(|steps| {
             if steps.execute(&ack)? == 1 {
                 steps.execute(&result)?;

@@ -2,7 +2,9 @@
 //!
 //! Everything after the snapshot goes through `absorb`, the same function that live commits go through (I2).
 
+use std::any::Any;
 use std::borrow::Borrow;
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -284,11 +286,14 @@ pub(crate) struct StoredParts<'a> {
     store: &'a dyn SnapshotStore,
     count: u64,
     fingerprint: u128,
+    /// Pages of streams that were copied, which may be met again.
+    shared: HashMap<PartKey, Arc<dyn Any + Send + Sync>>,
+    shares: bool,
 }
 
 impl<'a> StoredParts<'a> {
     pub(crate) fn new(store: &'a dyn SnapshotStore) -> Self {
-        Self { store, count: 0, fingerprint: 0 }
+        Self { store, count: 0, fingerprint: 0, shared: HashMap::new(), shares: false }
     }
 }
 
@@ -297,6 +302,20 @@ impl Parts for StoredParts<'_> {
         self.count += 1;
         self.fingerprint = self.fingerprint.wrapping_add(key.fingerprint());
         self.store.read(key).map_err(|error| error.why)
+    }
+
+    fn share(&mut self, shares: bool) {
+        self.shares = shares;
+    }
+
+    fn loaded(&self, key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
+        self.shared.get(&key).filter(|_| self.shares).cloned()
+    }
+
+    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {
+        if self.shares {
+            self.shared.insert(key, page());
+        }
     }
 }
 

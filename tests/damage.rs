@@ -61,7 +61,7 @@ fn add(engine: &Engine, key: &str, id: u64) {
     let fields =
         Fields::from_pairs([("field", format!("value {id} of {key}, which is not short").into_bytes())]);
     let id = NewId::Exact(EntryId::new(id, 0));
-    engine.submit(&XAdd { key: key.into(), id, fields, make_stream: true, trim: None }).result.unwrap();
+    engine.submit(&XAdd { id, ..XAdd::new(key, fields) }).result.unwrap();
 }
 
 /// Streams, groups, pending entries; several segments, several snapshots of each store. Copies on the way are the
@@ -81,14 +81,7 @@ fn build(dir: &Path, older: &Path) {
             add(&engine, "jobs", id);
             add(&engine, &format!("other {}", id % 7), id);
         }
-        let read = XReadGroup {
-            db: DbIndex::default(),
-            group: "g".into(),
-            consumer: format!("c{round}").into(),
-            streams: vec![("jobs".into(), GroupFrom::New)],
-            count: Some(100),
-            no_ack: false,
-        };
+        let read = XReadGroup { count: Some(100), ..XReadGroup::new("g", format!("c{round}"), "jobs") };
         engine.execute_blocking(&read).unwrap();
         if round < 6 {
             engine.snapshot().unwrap();

@@ -16,7 +16,7 @@ use claimlog::{EntryId, Fields, StoreId};
 
 fn add(key: &str, id: u64, bytes: usize) -> XAdd {
     let fields = Fields::from_pairs([("field", "x".repeat(bytes))]);
-    XAdd { key: key.into(), id: NewId::Exact(EntryId::new(id, 0)), fields, make_stream: true, trim: None }
+    XAdd { id: NewId::Exact(EntryId::new(id, 0)), ..XAdd::new(key, fields) }
 }
 
 /// A tenth of the data may be more than the log may have in no snapshot: one is due in time all the same.

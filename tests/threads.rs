@@ -40,7 +40,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 
 fn add(text: String) -> XAdd {
     let fields = Fields::from_pairs([("text", text)]);
-    XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+    XAdd::new("s", fields)
 }
 
 fn create() -> XGroupCreate {
@@ -88,14 +88,8 @@ fn many_threads_and_one_log() {
                     let mut got = Vec::new();
                     loop {
                         let last = done.load(Ordering::Acquire);
-                        let group = XReadGroup {
-                            db: DbIndex::default(),
-                            group: "g".into(),
-                            consumer: format!("c{reader}").into(),
-                            streams: vec![("s".into(), GroupFrom::New)],
-                            count: Some(10),
-                            no_ack: false,
-                        };
+                        let group =
+                            XReadGroup { count: Some(10), ..XReadGroup::new("g", format!("c{reader}"), "s") };
                         let ticket = match engine.read_or_wait(BlockingRead::Group(group)) {
                             ReadOrWait::Now(ticket) => Ok(ticket),
                             ReadOrWait::Waiting(waiting) => {
@@ -167,7 +161,7 @@ fn closing_tells_everyone_who_waits() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(&dir);
     engine.execute_blocking(&create()).unwrap();
-    let read = XRead { db: DbIndex::default(), streams: vec![("s".into(), ReadFrom::Last)], count: None };
+    let read = XRead::new("s", ReadFrom::Last);
     let ReadOrWait::Waiting(waiting) = engine.read_or_wait(BlockingRead::Read(read)) else {
         panic!("there is nothing to read")
     };

@@ -55,6 +55,13 @@ impl<'a> Words<'a> {
         found
     }
 
+    /// The next so many words, if there are as many.
+    pub(crate) fn take_many(&mut self, count: usize) -> Option<&'a [Bytes]> {
+        let (taken, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
     pub(crate) fn left(&self) -> usize {
         self.rest.len()
     }

@@ -5,6 +5,7 @@ use claimlog::engine::Settings;
 
 use super::glob::matches_any_case;
 use super::spec::{Arg, Arity, CommandSpec, Flag, Flags};
+use super::xcfgset::{DURATION_SECS_MAX, MAXSIZE_MAX};
 use super::{Call, CommandError, Outcome};
 use crate::config::{Config, sync_mode, sync_mode_name};
 use claimlog::resp::parse_integer;
@@ -163,6 +164,18 @@ static ROWS: &[Row] = &[
         set: Set::Never,
     },
     Row {
+        name: "stream-idmp-duration",
+        get: |_, engine| engine.stream_idmp_duration_secs.to_string(),
+        set: Set::Number(1, DURATION_SECS_MAX as i64, |_, engine, value| {
+            engine.stream_idmp_duration_secs = value;
+        }),
+    },
+    Row {
+        name: "stream-idmp-maxsize",
+        get: |_, engine| engine.stream_idmp_maxsize.to_string(),
+        set: Set::Number(1, MAXSIZE_MAX as i64, |_, engine, value| engine.stream_idmp_maxsize = value),
+    },
+    Row {
         name: "stream-node-max-bytes",
         get: |_, engine| engine.stream_node_max_bytes.to_string(),
         set: Set::Number(0, i64::MAX, |_, engine, value| engine.stream_node_max_bytes = value),
@@ -234,7 +247,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     }
     let mut settings = call.outside().settings;
     let mut config = call.context.config.borrow().clone();
-    let before = (settings.sync_mode, settings.stream_node_max_bytes, settings.stream_node_max_entries);
+    let before = settings;
     let mut seen: Vec<&str> = Vec::new();
     for pair in words.chunks_exact(2) {
         if row(&pair[0]).is_none() {
@@ -259,8 +272,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         let value = std::str::from_utf8(&pair[1]).map_err(|_| failed("argument is no text"))?;
         change(row, &mut config, &mut settings, value).map_err(|why| failed(&why))?;
     }
-    let after = (settings.sync_mode, settings.stream_node_max_bytes, settings.stream_node_max_entries);
-    if before != after {
+    if before != settings {
         if call.in_transaction() {
             return Err(CommandError::text("ERR this setting can't be changed inside MULTI"));
         }

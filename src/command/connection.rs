@@ -1,9 +1,7 @@
 //! PING, ECHO, QUIT, RESET, SELECT: about the connection itself.
 
-use claimlog::op::DbIndex;
-
-use super::args::integer;
 use super::call::wrong_arity;
+use super::relocate::db_index;
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
 use claimlog::resp::Protocol;
@@ -119,9 +117,7 @@ fn reset(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn select(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let index = integer(call.word(1))?;
-    let db = u8::try_from(index).ok().and_then(DbIndex::new);
-    call.session.client.db.set(db.ok_or(CommandError::text("ERR DB index is out of range"))?);
+    call.session.client.db.set(db_index(call.word(1))?);
     call.reply.ok();
     Ok(Outcome::Done)
 }

@@ -66,12 +66,17 @@ pub(crate) fn unix_time() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// A number that differs from call to call. Not for secrets.
+pub(crate) fn random() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(unix_time())
+}
+
 /// 160 bits that differ from run to run, as text. Not for secrets.
 fn random_hex() -> String {
-    use std::hash::{BuildHasher, RandomState};
     let mut text = String::new();
     while text.len() < 40 {
-        text.push_str(&format!("{:016x}", RandomState::new().hash_one(unix_time())));
+        text.push_str(&format!("{:016x}", random()));
     }
     text.truncate(40);
     text

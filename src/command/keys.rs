@@ -1,8 +1,9 @@
-//! DEL, UNLINK, EXISTS, TYPE, KEYS, SCAN, DBSIZE: keys as a whole.
+//! DEL, UNLINK, EXISTS, TOUCH, TYPE, KEYS, SCAN, RANDOMKEY, DBSIZE: keys as a whole.
 
-use claimlog::op::{DbSize, Del, Exists, Keys, Scan};
+use claimlog::op::{DbSize, Del, Exists, Keys, RandomKey, Scan, Touch};
 
 use super::args::{SYNTAX, Words, integer, is};
+use super::context::random;
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
 use super::{Call, CommandError, Outcome};
 
@@ -120,6 +121,36 @@ pub(crate) static SPEC_DBSIZE: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
+pub(crate) static SPEC_TOUCH: CommandSpec = CommandSpec {
+    name: "touch",
+    arity: Arity::at_least(2),
+    flags: Flags::of(&[Flag::Readonly, Flag::Fast]),
+    categories: &[Category::Keyspace],
+    keys: &[KeySpec::index(1, -1, 1).flags(&["RO"])],
+    tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+    summary: "Alters the last access time of a key(s). Returns the number of existing keys specified.",
+    since: "3.2.1",
+    group: "generic",
+    complexity: "O(N) where N is the number of keys that will be touched.",
+    args: &[Arg::key("key").many()],
+    run: touch,
+    ..CommandSpec::DEFAULT
+};
+
+pub(crate) static SPEC_RANDOMKEY: CommandSpec = CommandSpec {
+    name: "randomkey",
+    arity: Arity::exactly(1),
+    flags: Flags::of(&[Flag::Readonly]),
+    categories: &[Category::Keyspace],
+    tips: &["request_policy:all_shards", "nondeterministic_output"],
+    summary: "Return a random key from the keyspace",
+    since: "1.0.0",
+    group: "generic",
+    complexity: "O(1)",
+    run: random_key,
+    ..CommandSpec::DEFAULT
+};
+
 /// How many keys SCAN looks at unless told otherwise.
 const SCAN_COUNT_DEFAULT: i64 = 10;
 
@@ -132,6 +163,20 @@ fn del(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 fn exists(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let found = call.execute(&Exists { db: call.db(), keys: call.words[1..].to_vec() })?;
     call.reply.count(found);
+    Ok(Outcome::Done)
+}
+
+fn touch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let found = call.execute(&Touch { db: call.db(), keys: call.words[1..].to_vec() })?;
+    call.reply.count(found);
+    Ok(Outcome::Done)
+}
+
+fn random_key(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    match call.execute(&RandomKey { db: call.db(), dice: random() })? {
+        Some(key) => call.reply.bulk(&key),
+        None => call.reply.null(),
+    }
     Ok(Outcome::Done)
 }
 

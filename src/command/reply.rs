@@ -31,15 +31,20 @@ pub(crate) fn entries(reply: &mut Encoder<'_>, entries: &[Entry]) {
     }
 }
 
-/// `[id, [name, value, ...]]`; the fields of an entry that is gone are a null array.
+/// `[id, [name, value, ...]]`; the fields of an entry that is gone are a null array. Where a read with CLAIM asked for
+/// it, how each stood before follows.
 pub(crate) fn pending_entries(reply: &mut Encoder<'_>, entries: &[PendingEntry]) {
     reply.array(entries.len());
     for entry in entries {
-        reply.array(2);
+        reply.array(if entry.before.is_some() { 4 } else { 2 });
         reply.id(entry.id);
         match &entry.fields {
             Some(pairs) => fields(reply, pairs),
             None => reply.null_array(),
+        }
+        if let Some(before) = entry.before {
+            reply.count(before.idle_ms);
+            reply.count(before.delivery_count);
         }
     }
 }

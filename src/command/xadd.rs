@@ -1,10 +1,12 @@
 //! XADD: appends an entry to a stream.
 
-use claimlog::op::{NewId, XAdd};
+use bytes::Bytes;
+use claimlog::op::{Idempotent, NewId, XAdd};
 use claimlog::{EntryId, Fields};
 
 use super::args::{BAD_ID, Words, id, is, number};
 use super::call::wrong_arity;
+use super::id_block::REFERENCES_ARG;
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
 use super::xtrim::TrimWords;
 use super::{Call, CommandError, Outcome};
@@ -26,10 +28,22 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     history: &[
         ("6.2.0", "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option."),
         ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+        ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
+        ("8.6.0", "Added the `IDMP` and `IDMPAUTO` options."),
     ],
     args: &[
         Arg::key("key"),
         Arg::word("nomkstream", "NOMKSTREAM").since("6.2.0").optional(),
+        REFERENCES_ARG.since("8.2.0").optional(),
+        Arg::one_of(
+            "idmp",
+            &[
+                Arg::string("pid").after("IDMPAUTO"),
+                Arg::block("manual", &[Arg::string("pid"), Arg::string("iid")]).after("IDMP"),
+            ],
+        )
+        .since("8.6.0")
+        .optional(),
         Arg::block(
             "trim",
             &[
@@ -55,6 +69,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut words = Words::new(&call.words[2..]);
     let mut make_stream = true;
     let mut trim = TrimWords::default();
+    let mut once = None;
     // What is no option is the id. An option can't be the last word: then it is the id too.
     let new_id = loop {
         let Some(word) = words.next() else {
@@ -72,9 +87,16 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             make_stream = false;
             continue;
         }
+        if let Some(more) = take_once(word, &mut words, once.is_some())? {
+            once = Some(more);
+            continue;
+        }
         break self::new_id(word)?;
     };
     let trim = trim.finish(false)?;
+    if once.is_some() && new_id != NewId::Auto {
+        return Err(CommandError::text("ERR IDMP/IDMPAUTO can be used only with auto-generated IDs"));
+    }
     let pairs = words.rest();
     if pairs.is_empty() || pairs.len() % 2 == 1 {
         return Err(wrong_arity("xadd"));
@@ -82,12 +104,45 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     if new_id == NewId::Exact(EntryId::MIN) {
         return Err(Refusal::IdZero.into());
     }
-    let op = XAdd { key: call.key(1), id: new_id, fields: Fields::from_flat(pairs), make_stream, trim };
+    let fields = Fields::from_flat(pairs);
+    let once = once.map(|(producer, iid)| match iid {
+        Some(iid) => Idempotent { producer, iid },
+        None => Idempotent::by_content(producer, &fields),
+    });
+    let op = XAdd { key: call.key(1), id: new_id, fields, make_stream, trim, once };
     match call.execute(&op)? {
         Some(id) => call.reply.id(id),
         None => call.reply.null(),
     }
     Ok(Outcome::Done)
+}
+
+/// A producer, and its idempotent id unless that follows from the content.
+type Once = (Bytes, Option<Bytes>);
+
+/// Takes `IDMP pid iid` or `IDMPAUTO pid`, if `word` is one of these and has its values.
+fn take_once(word: &[u8], words: &mut Words<'_>, given: bool) -> Result<Option<Once>, CommandError> {
+    let by_content = is(word, "IDMPAUTO");
+    let values = if by_content { 1 } else { 2 };
+    if !(by_content || is(word, "IDMP")) || words.left() < values {
+        return Ok(None);
+    }
+    if given {
+        return Err(CommandError::text("ERR IDMP/IDMPAUTO specified multiple times"));
+    }
+    let option = if by_content { "IDMPAUTO" } else { "IDMP" };
+    let producer = words.value()?.clone();
+    if producer.is_empty() {
+        return Err(CommandError::owned(format!("ERR {option} requires a non-empty producer ID")));
+    }
+    if by_content {
+        return Ok(Some((producer, None)));
+    }
+    let iid = words.value()?.clone();
+    if iid.is_empty() {
+        return Err(CommandError::text("ERR IDMP requires a non-empty idempotent ID"));
+    }
+    Ok(Some((producer, Some(iid))))
 }
 
 /// `ms-seq`, `ms` or `ms-*`.

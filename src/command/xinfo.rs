@@ -38,6 +38,9 @@ static STREAM: CommandSpec = CommandSpec {
             "7.0.0",
             "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, `entries-read` and `lag` fields",
         ),
+        ("7.2.0", "Added the `active-time` field, and changed the meaning of `seen-time`."),
+        ("8.6.0", "Added the fields about idempotent IDs."),
+        ("8.8.0", "Added the `nacked-count` field."),
     ],
     args: &[
         Arg::key("key"),
@@ -74,6 +77,7 @@ static CONSUMERS: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "O(1)",
+    history: &[("7.2.0", "Added the `inactive` field, and changed the meaning of `idle`.")],
     args: &[Arg::key("key"), Arg::string("groupname")],
     run: consumers,
     ..CommandSpec::DEFAULT
@@ -107,7 +111,7 @@ const FULL_COUNT_DEFAULT: u64 = 10;
 fn stream(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     if call.words.len() == 3 {
         let info = call.execute(&XInfoStream { key: call.key(2) })?;
-        call.reply.map(10);
+        call.reply.map(16);
         stream_numbers(&mut call.reply, &info);
         call.reply.bulk(b"groups");
         call.reply.count(info.group_count);
@@ -125,7 +129,7 @@ fn stream(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         Err(error) => return Err(error),
     };
     let full = call.execute(&XInfoStreamFull { key, count })?;
-    call.reply.map(9);
+    call.reply.map(15);
     stream_numbers(&mut call.reply, &full.info);
     call.reply.bulk(b"entries");
     super::reply::entries(&mut call.reply, &full.entries);
@@ -149,7 +153,7 @@ fn full_count(call: &Call<'_, '_>) -> Result<Option<u64>, CommandError> {
     }
 }
 
-/// The first seven pairs, which both forms have.
+/// The first thirteen pairs, which both forms have.
 fn stream_numbers(reply: &mut Encoder<'_>, info: &StreamInfo) {
     reply.bulk(b"length");
     reply.count(info.length);
@@ -166,6 +170,17 @@ fn stream_numbers(reply: &mut Encoder<'_>, info: &StreamInfo) {
     reply.count(info.entries_added);
     reply.bulk(b"recorded-first-entry-id");
     reply.id(info.first_id);
+    for (name, number) in [
+        ("idmp-duration", info.idmp_duration_secs),
+        ("idmp-maxsize", info.idmp_maxsize),
+        ("pids-tracked", info.pids_tracked),
+        ("iids-tracked", info.iids_tracked),
+        ("iids-added", info.iids_added),
+        ("iids-duplicates", info.iids_duplicates),
+    ] {
+        reply.bulk(name.as_bytes());
+        reply.count(number);
+    }
 }
 
 fn entry_or_null(reply: &mut Encoder<'_>, entry: Option<&Entry>) {
@@ -176,7 +191,7 @@ fn entry_or_null(reply: &mut Encoder<'_>, entry: Option<&Entry>) {
 }
 
 fn group_in_full(reply: &mut Encoder<'_>, group: &GroupInfoFull) {
-    reply.map(7);
+    reply.map(8);
     reply.bulk(b"name");
     reply.bulk(&group.info.name);
     reply.bulk(b"last-delivered-id");
@@ -187,6 +202,8 @@ fn group_in_full(reply: &mut Encoder<'_>, group: &GroupInfoFull) {
     reply.count_or_null(group.info.lag);
     reply.bulk(b"pel-count");
     reply.count(group.info.pending_count);
+    reply.bulk(b"nacked-count");
+    reply.count(group.released_count);
     reply.bulk(b"pending");
     reply.array(group.pending.len());
     for (id, consumer, delivered_ms, delivery_count) in &group.pending {
@@ -204,11 +221,13 @@ fn group_in_full(reply: &mut Encoder<'_>, group: &GroupInfoFull) {
 }
 
 fn consumer_in_full(reply: &mut Encoder<'_>, consumer: &ConsumerInfoFull) {
-    reply.map(4);
+    reply.map(5);
     reply.bulk(b"name");
     reply.bulk(&consumer.name);
     reply.bulk(b"seen-time");
     reply.count(consumer.seen_ms);
+    reply.bulk(b"active-time");
+    count_or_never(reply, consumer.active_ms);
     reply.bulk(b"pel-count");
     reply.count(consumer.pending_count);
     reply.bulk(b"pending");
@@ -218,6 +237,14 @@ fn consumer_in_full(reply: &mut Encoder<'_>, consumer: &ConsumerInfoFull) {
         reply.id(*id);
         reply.count(*delivered_ms);
         reply.count(*delivery_count);
+    }
+}
+
+/// A time, or -1 for what never was.
+fn count_or_never(reply: &mut Encoder<'_>, ms: Option<u64>) {
+    match ms {
+        Some(ms) => reply.count(ms),
+        None => reply.integer(-1),
     }
 }
 
@@ -248,13 +275,15 @@ fn consumers(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let reply = &mut call.reply;
     reply.array(consumers.len());
     for consumer in consumers {
-        reply.map(3);
+        reply.map(4);
         reply.bulk(b"name");
         reply.bulk(&consumer.name);
         reply.bulk(b"pending");
         reply.count(consumer.pending_count);
         reply.bulk(b"idle");
         reply.count(consumer.idle_ms);
+        reply.bulk(b"inactive");
+        count_or_never(reply, consumer.inactive_ms);
     }
     Ok(Outcome::Done)
 }

@@ -97,7 +97,11 @@ fn rows(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         reply.array(4);
         reply.id(row.id);
         reply.bulk(&row.consumer);
-        reply.count(row.idle_ms);
+        match row.idle_ms {
+            Some(idle_ms) => reply.count(idle_ms),
+            // It was released.
+            None => reply.integer(-1),
+        }
         reply.count(row.delivery_count);
     }
     Ok(Outcome::Done)

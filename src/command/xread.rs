@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use claimlog::engine::{BlockingRead, ReadOrWait};
-use claimlog::op::{ReadFrom, XRead};
+use claimlog::op::{ReadFrom, ReadLimits, XRead};
+use claimlog::resp::parse_integer;
 
 use super::args::{SYNTAX, Words, id, integer, is, timeout_ms};
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
@@ -17,12 +18,18 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Readonly, Flag::Blocking]),
     categories: &[Category::Stream],
     keys: &[KeySpec::keyword("STREAMS", 1, -1, 1, 2).flags(&["RO", "access"])],
+    history: &[
+        ("7.4.0", "Added the `+` ID, for the last entry."),
+        ("8.10.0", "Added the `MAXCOUNT` and `MAXSIZE` options."),
+    ],
     summary: "Return never seen elements in multiple streams, with IDs greater than the ones reported by the caller for each stream. Can block.",
     since: "5.0.0",
     group: "stream",
     complexity: "For each stream mentioned: O(N) with N being the number of elements being returned, it means that XREAD-ing with a fixed COUNT is O(1). Note that when the BLOCK option is used, XADD will pay O(M) time in order to serve the M clients blocked on the stream getting new data.",
     args: &[
         Arg::integer("count").after("COUNT").optional(),
+        Arg::integer("maxcount").after("MAXCOUNT").since("8.10.0").optional(),
+        Arg::integer("maxsize").after("MAXSIZE").since("8.10.0").optional(),
         Arg::integer("milliseconds").after("BLOCK").optional(),
         Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS"),
     ],
@@ -32,7 +39,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 };
 
 /// The options before the keys, of XREAD and XREADGROUP alike.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ReadOptions<'a> {
     /// At most so many entries of each stream; `None` for all.
     pub(crate) count: Option<u64>,
@@ -41,6 +48,10 @@ pub(crate) struct ReadOptions<'a> {
     /// GROUP: group and consumer.
     pub(crate) group: Option<(&'a Bytes, &'a Bytes)>,
     pub(crate) no_ack: bool,
+    /// CLAIM: how long something must have been pending to be claimed, in milliseconds.
+    pub(crate) claim: Option<u64>,
+    /// MAXCOUNT and MAXSIZE.
+    pub(crate) limits: ReadLimits,
     /// The keys, and as many ids.
     pub(crate) keys: &'a [Bytes],
     pub(crate) ids: &'a [Bytes],
@@ -48,8 +59,7 @@ pub(crate) struct ReadOptions<'a> {
 
 /// Reads the options. `reads_group`: the command is XREADGROUP.
 pub(crate) fn options(all: &[Bytes], reads_group: bool) -> Result<ReadOptions<'_>, CommandError> {
-    let mut options =
-        ReadOptions { count: None, block: None, group: None, no_ack: false, keys: &[], ids: &[] };
+    let mut options = ReadOptions::default();
     let mut words = Words::new(&all[1..]);
     loop {
         let Some(option) = words.next() else { return Err(SYNTAX) };
@@ -62,12 +72,26 @@ pub(crate) fn options(all: &[Bytes], reads_group: bool) -> Result<ReadOptions<'_
         } else if is(option, "STREAMS") && left >= 1 {
             let (keys, ids) = words.rest().split_at(left / 2);
             if left % 2 == 1 {
-                return Err(CommandError::text(
-                    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
-                ));
+                return Err(CommandError::text(if reads_group {
+                    "ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified."
+                } else {
+                    "ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified."
+                }));
             }
             (options.keys, options.ids) = (keys, ids);
+            if options.limits.entries.zip(options.count).is_some_and(|(most, count)| most < count) {
+                return Err(CommandError::text("ERR MAXCOUNT must be greater than or equal to COUNT"));
+            }
             return Ok(options);
+        } else if is(option, "MAXCOUNT") && left >= 1 {
+            options.limits.entries = Some(limit(words.value()?, "MAXCOUNT")?);
+        } else if is(option, "MAXSIZE") && left >= 1 {
+            options.limits.bytes = Some(limit(words.value()?, "MAXSIZE")?);
+        } else if is(option, "CLAIM") && left >= 1 {
+            if !reads_group {
+                return Err(only_xreadgroup("CLAIM"));
+            }
+            options.claim = Some(min_idle_ms(words.value()?)?);
         } else if is(option, "GROUP") && left >= 2 {
             if !reads_group {
                 return Err(only_xreadgroup("GROUP"));
@@ -90,6 +114,24 @@ fn only_xreadgroup(option: &str) -> CommandError {
     ))
 }
 
+/// A number above zero.
+fn limit(word: &[u8], option: &str) -> Result<u64, CommandError> {
+    let number = parse_integer(word).and_then(|number| u64::try_from(number).ok());
+    number
+        .filter(|number| *number > 0)
+        .ok_or_else(|| CommandError::owned(format!("ERR {option} must be a positive integer")))
+}
+
+/// The value of CLAIM.
+fn min_idle_ms(word: &[u8]) -> Result<u64, CommandError> {
+    let ms = parse_integer(word)
+        .ok_or(CommandError::text("ERR min-idle-time is not an integer or out of range"))?;
+    u64::try_from(ms).map_err(|_| CommandError::text("ERR min-idle-time must be a positive integer"))
+}
+
+/// The options that one value follows.
+const VALUED: [&str; 5] = ["BLOCK", "COUNT", "MAXCOUNT", "MAXSIZE", "CLAIM"];
+
 /// Where the keys are: found by reading the options, since a group or a key may itself be called STREAMS.
 pub(crate) fn find_keys(words: &[Bytes]) -> Option<Range<usize>> {
     let mut at = 1;
@@ -101,7 +143,7 @@ pub(crate) fn find_keys(words: &[Bytes]) -> Option<Range<usize>> {
             return (count > 0).then(|| first..first + count);
         }
         at += match () {
-            () if is(word, "BLOCK") || is(word, "COUNT") => 2,
+            () if VALUED.iter().any(|option| is(word, option)) => 2,
             () if is(word, "GROUP") => 3,
             () => 1,
         };
@@ -142,6 +184,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     for (key, word) in options.keys.iter().zip(options.ids) {
         let from = match &word[..] {
             b"$" => ReadFrom::Last,
+            b"+" => ReadFrom::LastEntry,
             b">" => {
                 return Err(CommandError::text(
                     "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> <consumer> \
@@ -152,6 +195,6 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         };
         streams.push((key.clone(), from));
     }
-    let (count, block) = (options.count, options.block);
-    read(call, BlockingRead::Read(XRead { db: call.db(), streams, count }), block)
+    let ReadOptions { count, block, limits, .. } = options;
+    read(call, BlockingRead::Read(XRead { db: call.db(), streams, count, limits }), block)
 }

@@ -7,7 +7,7 @@ use claimlog::op::{GroupFrom, Key, Refusal, XReadGroup};
 use super::args::id;
 use super::call::Existence;
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
-use super::xread::{find_keys, options, read};
+use super::xread::{ReadOptions, find_keys, options, read};
 use super::{Call, CommandError, Outcome};
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
@@ -16,6 +16,10 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Write, Flag::Blocking]),
     categories: &[Category::Stream],
     keys: &[KeySpec::keyword("STREAMS", 4, -1, 1, 2).flags(&["RO", "access"])],
+    history: &[
+        ("8.4.0", "Added the `CLAIM` option."),
+        ("8.10.0", "Added the `MAXCOUNT` and `MAXSIZE` options."),
+    ],
     summary: "Return new entries from a stream using a consumer group, or access the history of the pending entries for a given consumer. Can block.",
     since: "5.0.0",
     group: "stream",
@@ -23,7 +27,10 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     args: &[
         Arg::block("group_consumer", &[Arg::string("group"), Arg::string("consumer")]).after("GROUP"),
         Arg::integer("count").after("COUNT").optional(),
+        Arg::integer("maxcount").after("MAXCOUNT").since("8.10.0").optional(),
+        Arg::integer("maxsize").after("MAXSIZE").since("8.10.0").optional(),
         Arg::integer("milliseconds").after("BLOCK").optional(),
+        Arg::integer("min-idle-time").after("CLAIM").since("8.4.0").optional(),
         Arg::word("noack", "NOACK").optional(),
         Arg::block("streams", &[Arg::key("key").many(), Arg::string("id").many()]).after("STREAMS"),
     ],
@@ -41,11 +48,8 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     for (index, (key, word)) in options.keys.iter().zip(options.ids).enumerate() {
         let from = match &word[..] {
             b">" => Ok(GroupFrom::New),
-            b"$" => Err(CommandError::text(
-                "ERR The $ ID is meaningless in the context of XREADGROUP: you want to read the history of this \
-                 consumer by specifying a proper ID, or use the > ID to get new messages. The $ ID would just return \
-                 an empty result set.",
-            )),
+            b"$" => Err(meaningless('$')),
+            b"+" => Err(meaningless('+')),
             // No history lies after the largest id: to Redis it is another spelling of `>`.
             word => id(word, 0).map(|id| match id {
                 EntryId::MAX => GroupFrom::New,
@@ -67,8 +71,15 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             }
         }
     }
-    let (count, block, no_ack) = (options.count, options.block, options.no_ack);
+    let ReadOptions { count, block, limits, no_ack, claim, .. } = options;
     let (group, consumer) = (group.clone(), consumer.clone());
-    let op = XReadGroup { db: call.db(), group, consumer, streams, count, no_ack };
+    let op = XReadGroup { db: call.db(), group, consumer, streams, count, limits, no_ack, claim };
     read(call, BlockingRead::Group(op), block)
+}
+
+fn meaningless(id: char) -> CommandError {
+    CommandError::owned(format!(
+        "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the history of this consumer by \
+         specifying a proper ID, or use the > ID to get new messages. The {id} ID would just return an empty result set."
+    ))
 }

@@ -1,8 +1,9 @@
 //! XTRIM: trims a stream. Also the trimming options of XADD.
 
-use claimlog::op::{Keep, Trim, XTrim};
+use claimlog::op::{Keep, References, Trim, XTrim};
 
 use super::args::{SYNTAX, Words, id, integer, is};
+use super::id_block::{REFERENCES_ARG, references};
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags, KeySpec};
 use super::{Call, CommandError, Outcome};
 
@@ -17,7 +18,10 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "5.0.0",
     group: "stream",
     complexity: "O(N), with N being the number of evicted entries. Constant times are very small however, since entries are organized in macro nodes containing multiple entries that can be released with a single deallocation.",
-    history: &[("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option.")],
+    history: &[
+        ("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option."),
+        ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
+    ],
     args: &[
         Arg::key("key"),
         Arg::block(
@@ -33,6 +37,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
                 Arg::integer("count").after("LIMIT").since("6.2.0").optional(),
             ],
         ),
+        REFERENCES_ARG.since("8.2.0").optional(),
     ],
     run,
     ..CommandSpec::DEFAULT
@@ -58,11 +63,15 @@ pub(crate) struct TrimWords {
     keep: Option<Keep>,
     approximate: bool,
     limit: Option<u64>,
+    references: Option<References>,
 }
 
 impl TrimWords {
     /// Takes one option and its values, if `word` is one and has any.
     pub(crate) fn take(&mut self, word: &[u8], words: &mut Words<'_>) -> Result<bool, CommandError> {
+        if let Some(references) = references(word) {
+            return if self.references.replace(references).is_some() { Err(SYNTAX) } else { Ok(true) };
+        }
         if words.left() == 0 {
             return Ok(false);
         }
@@ -116,6 +125,7 @@ impl TrimWords {
                 "ERR syntax error, LIMIT cannot be used without the special ~ option",
             ));
         }
-        Ok(self.keep.map(|keep| Trim { keep, approximate: self.approximate, limit: self.limit }))
+        let references = self.references.unwrap_or_default();
+        Ok(self.keep.map(|keep| Trim { keep, approximate: self.approximate, limit: self.limit, references }))
     }
 }

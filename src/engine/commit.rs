@@ -181,6 +181,7 @@ impl Shared {
         }
         self.progress.end(Error::Closed);
         self.bell.close();
+        self.timer.close();
         self.spares.close();
         self.ballast.close();
         drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Ticket;
 use super::options::Settings;
 use super::snapshots::Snapshots;
-use super::touched::{Place, Touched, touched};
+use super::touched::{Awaited, Place, Touched, touched};
 use super::transaction::TransactionSize;
 use super::waiters::{BlockingRead, Served, WaiterId, Waiters};
 use super::watch::Watchers;
@@ -19,9 +19,10 @@ use crate::op::{Key, Op, Presence, Refusal, Stop, StreamRead, View};
 use crate::record::Record;
 use crate::record::codec::BatchBytes;
 use crate::recovery::absorb;
-use crate::state::State;
+use crate::state::group::Group;
 use crate::state::stream::Stream;
 use crate::state::tree::Trash;
+use crate::state::{Database, State};
 use crate::wal::{Buffer, Room, Use};
 
 /// Everything that is decided on and changed under the one lock.
@@ -43,6 +44,10 @@ pub(super) struct Core {
     batch: BatchBytes,
     /// Keys of the batch under construction that someone waits for; after it, those whose readers wait for a segment.
     ready: Vec<Key>,
+    /// No key expires before this (Unix ms).
+    next_expiry_ms: Option<u64>,
+    /// How many keys have expired since the start.
+    expired: u64,
     ended: Option<Error>,
 }
 
@@ -95,6 +100,8 @@ impl Core {
         snapshots: Arc<Snapshots>,
     ) -> Self {
         Self {
+            next_expiry_ms: state.next_expiry_ms(),
+            expired: 0,
             state,
             log: Some(log),
             settings,
@@ -166,6 +173,7 @@ impl Core {
             state: &self.state,
             now_ms,
             node_limits: self.settings.node_limits(),
+            dedup: self.settings.dedup(),
             presence: &self.presence,
             reply_bytes_left: &self.reply_bytes_left,
         }
@@ -193,7 +201,7 @@ impl Core {
         if !(self.waiters.is_empty() && self.watchers.is_empty()) {
             records
                 .iter()
-                .filter_map(|record| touched(&self.state, record))
+                .flat_map(|record| touched(&self.state, record))
                 .collect::<Vec<_>>()
                 .into_iter()
                 .for_each(|touched| self.note(touched));
@@ -211,7 +219,80 @@ impl Core {
                 self.fail(format!("a decision does not fit the state, which is a bug: {why}")),
             ));
         }
+        // Whatever else happens, keys only expire later than that, or not at all.
+        let sooner =
+            |record: &Record<'_>| matches!(record, Record::ExpirySet { .. } | Record::StreamCopied { .. });
+        if records.iter().any(sooner) {
+            self.next_expiry_ms = self.state.next_expiry_ms();
+        }
         Ok(())
+    }
+
+    /// Whether some key has expired, as far as is known.
+    pub(super) fn has_expired(&self, now_ms: u64) -> bool {
+        self.next_expiry_ms.is_some_and(|next_ms| next_ms <= now_ms)
+    }
+
+    /// Removes keys that have expired, in batches of their own. Before that, nothing is decided. Where the log is so
+    /// full that even this has no room, they stay.
+    pub(super) fn remove_expired(&mut self, now_ms: u64) -> Result<(), Halt> {
+        /// Not more in one batch.
+        const BATCH_MAX: usize = 1024;
+        while self.has_expired(now_ms) {
+            let expired = self.state.expired_by(now_ms, BATCH_MAX);
+            let records: Vec<Record<'_>> =
+                expired.iter().map(|stream| Record::StreamDeleted { stream: *stream }).collect();
+            self.commit(&records)?;
+            self.expired += records.len() as u64;
+            self.next_expiry_ms = self.state.next_expiry_ms();
+            self.finish(now_ms);
+        }
+        Ok(())
+    }
+
+    /// How many keys have expired since the start.
+    pub(super) fn expired(&self) -> u64 {
+        self.expired
+    }
+
+    /// When something is to be done though nobody asks (Unix ms): a key expires, or what is pending comes of age for a
+    /// reader who waits for that.
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        let expiry = self.next_expiry_ms.filter(|_| self.settings.active_expiry);
+        let claim = self.waiters.next_due_ms();
+        match (expiry, claim) {
+            (Some(expiry), Some(claim)) => Some(expiry.min(claim)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Has readers served for whom what is pending has come of age.
+    pub(super) fn note_due(&mut self, now_ms: u64) {
+        for key in self.waiters.due_by(now_ms) {
+            self.note_key(key, false, Awaited::ByAll);
+        }
+    }
+
+    /// Sets when readers of a key who would claim may find something though nothing happens. They found nothing now.
+    pub(super) fn schedule_claims(&mut self, key: &Key, now_ms: u64) {
+        if !self.waiters.is_awaited_by_claims(key) {
+            return;
+        }
+        let mut known: Vec<(bytes::Bytes, u64)> = Vec::new();
+        let mut due: Option<u64> = None;
+        for id in self.waiters.of(key) {
+            let Some(read) = self.waiters.read(id) else { continue };
+            let BlockingRead::Group(read) = &*read else { continue };
+            let Some(min_idle_ms) = read.claim else { continue };
+            let kind = (read.group.clone(), min_idle_ms);
+            if known.contains(&kind) {
+                continue;
+            }
+            known.push(kind);
+            let wakes_at = read.wakes_at(&self.state, &key.name, now_ms);
+            due = due.into_iter().chain(wakes_at).min();
+        }
+        self.waiters.set_due(key, due);
     }
 
     /// Whether the batch so far has room, its last step being for that.
@@ -255,22 +336,30 @@ impl Core {
     fn note(&mut self, touched: Touched) {
         match touched.what {
             Place::Key(key) => self.note_key(key, touched.watched, touched.awaited),
-            Place::Database(db) => {
-                let exists =
-                    |key: &Key| self.state.database(db).stream(&key.name).is_ok_and(|found| found.is_some());
+            Place::Database(db, with) => {
+                let exists = |key: &Key| {
+                    let there =
+                        |db| self.state.database(db).stream(&key.name).is_ok_and(|found| found.is_some());
+                    there(db) || with.is_some_and(there)
+                };
                 let watched: Vec<Key> = self.watchers.keys_in(db).into_iter().filter(exists).collect();
                 let awaited: Vec<Key> = self.waiters.keys_in(db).into_iter().filter(exists).collect();
-                watched.into_iter().for_each(|key| self.note_key(key, touched.watched, false));
+                watched.into_iter().for_each(|key| self.note_key(key, touched.watched, Awaited::No));
                 awaited.into_iter().for_each(|key| self.note_key(key, false, touched.awaited));
             }
         }
     }
 
-    fn note_key(&mut self, key: Key, watched: bool, awaited: bool) {
+    fn note_key(&mut self, key: Key, watched: bool, awaited: Awaited) {
         if watched {
             self.watchers.mark(&key);
         }
-        if awaited && self.waiters.is_awaited(&key) && !self.ready.contains(&key) {
+        let is_awaited = match awaited {
+            Awaited::No => false,
+            Awaited::ByClaims => self.waiters.is_awaited_by_claims(&key),
+            Awaited::ByAll => self.waiters.is_awaited(&key),
+        };
+        if is_awaited && !self.ready.contains(&key) {
             self.ready.push(key);
         }
     }
@@ -307,32 +396,41 @@ impl Core {
     /// Serves who waits for the keys that are ready. Where the next segment of the log is missing, that reader and all
     /// behind it keep their places, and their keys stay ready.
     pub(super) fn serve_ready(&mut self, now_ms: u64) {
-        let mut ready = std::mem::take(&mut self.ready);
-        let served = ready.iter().take_while(|key| self.serve(key, now_ms)).count();
-        ready.drain(..served);
-        self.ready = if self.ended.is_some() { Vec::new() } else { ready };
+        // Serving a reader may make further keys ready, if it reads several.
+        while let Some(key) = self.ready.first().cloned() {
+            if !self.serve(&key, now_ms) {
+                break;
+            }
+            self.ready.retain(|other| *other != key);
+        }
+        if self.ended.is_some() {
+            self.ready.clear();
+        }
     }
 
     /// Serves who waits for a key, first come first, each as a batch of its own. Who finds nothing keeps its place.
     /// `false`: the next segment is missing.
     fn serve(&mut self, key: &Key, now_ms: u64) -> bool {
-        let mut dry_groups: Vec<bytes::Bytes> = Vec::new();
+        let mut dry: Vec<(bytes::Bytes, Option<u64>)> = Vec::new();
         for id in self.waiters.of(key) {
             let Some(read) = self.waiters.read(id) else { continue };
-            // Readers of one group compete: when one found nothing, those behind it won't either.
-            let group = match &*read {
-                BlockingRead::Group(read) if read.streams.len() == 1 => Some(read.group.clone()),
+            // Readers of one group compete: when one found nothing, those like it behind it won't either.
+            let kind = match &*read {
+                BlockingRead::Group(read) if read.streams.len() == 1 => {
+                    Some((read.group.clone(), read.claim))
+                }
                 BlockingRead::Group(_) | BlockingRead::Read(_) => None,
             };
-            if group.as_ref().is_some_and(|group| dry_groups.contains(group)) {
+            if kind.as_ref().is_some_and(|kind| dry.contains(kind)) {
                 continue;
             }
             match self.try_serve(id, &read, now_ms) {
                 Tried::Served => {}
-                Tried::Dry => dry_groups.extend(group),
+                Tried::Dry => dry.extend(kind),
                 Tried::NotYet => return false,
             }
         }
+        self.schedule_claims(key, now_ms);
         true
     }
 
@@ -380,14 +478,12 @@ impl Core {
     }
 
     fn sweep_presence(&mut self) {
-        let mut existing = Vec::new();
-        for database in self.state.databases() {
-            if let Ok(streams) = database.streams_from(crate::id::StreamNo::ZERO) {
-                let groups = streams.flatten().flat_map(Stream::groups);
-                existing.extend(groups.flat_map(|group| group.consumers().map(|consumer| consumer.no)));
-            }
-        }
-        self.presence.sweep(existing.into_iter());
+        let streams: Vec<&Stream> = self.state.databases().flat_map(Database::streams).collect();
+        let consumers = streams.iter().flat_map(|stream| {
+            let consumers = stream.groups().flat_map(Group::consumers);
+            consumers.map(|consumer| (stream.no, consumer.no))
+        });
+        self.presence.sweep(streams.iter().map(|stream| stream.no), consumers);
     }
 
     fn fail(&mut self, why: String) -> Error {

@@ -1,4 +1,4 @@
-//! The helper threads: segments ahead, snapshots, the durable mark, `everysec`, and commits for those who wait
+//! The helper threads: segments ahead, snapshots, time, the durable mark, `everysec`, and commits for those who wait
 //! asynchronously.
 
 use std::io;
@@ -6,6 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::timer::keep_time;
 use super::{Shared, SyncMode};
 
 /// When nothing followed a commit for so long, an empty frame carries the mark forward.
@@ -69,12 +70,13 @@ pub(super) struct Helper {
 
 impl Helper {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let (log, segments, snapshots) =
-            (Arc::downgrade(shared), Arc::downgrade(shared), Arc::downgrade(shared));
+        let engine = || Arc::downgrade(shared);
+        let (log, segments, snapshots, time) = (engine(), engine(), engine(), engine());
         let threads = vec![
             Builder::new().name("claimlog-log".into()).spawn(move || keep_log(&log))?,
             Builder::new().name("claimlog-segments".into()).spawn(move || keep_segments(&segments))?,
             Builder::new().name("claimlog-snapshots".into()).spawn(move || keep_snapshots(&snapshots))?,
+            Builder::new().name("claimlog-time".into()).spawn(move || keep_time(&time))?,
         ];
         Ok(Self { shared: Arc::clone(shared), threads })
     }
@@ -84,6 +86,7 @@ impl Drop for Helper {
     fn drop(&mut self) {
         self.shared.bell.close();
         self.shared.snapshots.close();
+        self.shared.timer.close();
         for thread in self.threads.drain(..) {
             // The last handle may be dropped by a helper thread itself, which can't wait for itself.
             if thread.thread().id() != std::thread::current().id() {

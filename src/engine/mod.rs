@@ -15,6 +15,7 @@ mod progress;
 mod room;
 mod snapshots;
 mod snapshotter;
+mod timer;
 mod touched;
 mod transaction;
 mod turn;
@@ -40,6 +41,7 @@ use self::helper::Helper;
 use self::progress::Progress;
 use self::snapshots::Snapshots;
 use self::snapshotter::Snapshotter;
+use self::timer::Timer;
 use crate::error::{Error, OpenError};
 use crate::id::Seq;
 use crate::io::{Clock, LockGuard};
@@ -76,6 +78,10 @@ const TRANSACTION_BYTES: usize = 1024 * 1024;
 pub struct Stats {
     /// Keys per database.
     pub keys: Vec<u64>,
+    /// How many of them expire, per database.
+    pub expiring_keys: Vec<u64>,
+    /// How many keys have expired since the start.
+    pub expired_keys: u64,
     /// The last change applied.
     pub applied: u64,
     /// The last change synced.
@@ -86,6 +92,8 @@ pub struct Stats {
     pub log_bytes_written: u64,
     /// Blocked readers.
     pub waiters: u64,
+    /// Keys that they wait for.
+    pub awaited_keys: u64,
     /// What is known about snapshots.
     pub snapshots: SnapshotStats,
     /// Why commands that add are refused, if they are: the log is full (see [`Engine::room`]).
@@ -97,17 +105,11 @@ pub struct Stats {
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// use claimlog::engine::Options;
-/// use claimlog::op::{NewId, XAdd, XLen};
+/// use claimlog::op::{XAdd, XLen};
 /// use claimlog::Fields;
 ///
 /// let (engine, _report) = Options::new(dir.path()).open()?;
-/// let add = XAdd {
-///     key: "orders".into(),
-///     id: NewId::Auto,
-///     fields: Fields::from_pairs([("item", "book")]),
-///     make_stream: true,
-///     trim: None,
-/// };
+/// let add = XAdd::new("orders", Fields::from_pairs([("item", "book")]));
 /// engine.execute_blocking(&add)?; // on disk when this returns
 /// engine.close()?;
 ///
@@ -143,6 +145,7 @@ pub(crate) struct Shared {
     unsynced_bytes_max: usize,
     /// The helper's bell; nobody listens in a simulation.
     bell: helper::Bell,
+    timer: Timer,
     commits: AtomicU64,
     log_bytes_written: AtomicU64,
     /// The directory stays locked until this is taken out.
@@ -181,11 +184,13 @@ impl Engine {
             listener: options.listener,
             unsynced_bytes_max: options.unsynced_bytes_max,
             bell: helper::Bell::default(),
+            timer: Timer::default(),
             commits: AtomicU64::new(0),
             log_bytes_written: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
             writer: Mutex::new(Some(log.writer)),
         });
+        shared.timer.set(shared.core().next_due_ms());
         shared.look_at_stores();
         let helper =
             if options.threads { Some(Helper::start(&shared).map_err(OpenError::Thread)?) } else { None };
@@ -221,11 +226,14 @@ impl Engine {
         steps: impl FnOnce(&mut Transaction<'_>) -> T,
     ) -> Ticket<T> {
         let _ends = EndsOnPanic(&self.shared);
-        let mut core = match self.shared.core_with_room(size) {
-            Ok(core) => core,
-            Err((core, error)) => return Ticket { result: Err(error), after: core.applied() },
+        let (mut core, now_ms) = match self.shared.core_with_room(size) {
+            Ok(ready) => ready,
+            Err((core, error)) => {
+                let after = core.applied();
+                self.shared.leave(core);
+                return Ticket { result: Err(error), after };
+            }
         };
-        let now_ms = self.shared.clock.wall_ms();
         let value = steps(&mut Transaction::new(&mut core, now_ms));
         let after = core.finish(now_ms);
         let result = core.ended().map_or(Ok(value), |error| Err(error.clone()));
@@ -238,17 +246,16 @@ impl Engine {
     pub fn read_or_wait(&self, mut read: BlockingRead) -> ReadOrWait {
         let _ends = EndsOnPanic(&self.shared);
         loop {
-            let mut core = self.shared.core_in_turn();
+            let (mut core, now_ms) = self.shared.core_in_turn();
             if let Some(error) = core.ended() {
                 return ReadOrWait::Now(Ticket { result: Err(error.clone()), after: core.applied() });
             }
-            let now_ms = self.shared.clock.wall_ms();
             let fixed = core.fix_last(&mut read, now_ms).map_err(Halt::Error);
             let answer = match fixed.and_then(|()| core.try_read(&read, now_ms)) {
                 Ok(answer) => Ok(answer),
                 Err(Halt::Error(error)) => Err(error),
                 Err(Halt::NotYet) => {
-                    drop(core);
+                    self.shared.leave(core);
                     self.shared.make_room();
                     continue;
                 }
@@ -257,7 +264,12 @@ impl Engine {
             let after = core.finish(now_ms);
             let outcome = match answer {
                 Ok(Some(reply)) => ReadOrWait::Now(Ticket { result: Ok(reply), after }),
-                Ok(None) => ReadOrWait::Waiting(core.waiters.add(read, Arc::clone(&self.shared))),
+                Ok(None) => {
+                    let keys = read.keys();
+                    let waiting = core.waiters.add(read, Arc::clone(&self.shared));
+                    keys.iter().for_each(|key| core.schedule_claims(key, now_ms));
+                    ReadOrWait::Waiting(waiting)
+                }
                 Err(error) => ReadOrWait::Now(Ticket { result: Err(error), after }),
             };
             self.shared.leave(core);
@@ -385,11 +397,14 @@ impl Engine {
         let core = self.shared.core();
         Stats {
             keys: core.state.databases().map(Database::key_count).collect(),
+            expiring_keys: core.state.databases().map(Database::expiring_count).collect(),
+            expired_keys: core.expired(),
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),
             log_bytes_written,
             waiters: core.waiters.len() as u64,
+            awaited_keys: core.waiters.key_count() as u64,
             snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
             log_full: core.full_because().map(|why| why.as_ref().to_owned()),
         }
@@ -434,13 +449,14 @@ impl Engine {
     }
 
     /// What the helper threads do, once: makes segments ahead (and tries again where there was no room), makes the
-    /// ballast, takes a snapshot if one is due, and carries the durable mark forward. For engines without threads (see
-    /// [`Options::simulated`]).
+    /// ballast, removes keys that have expired, serves readers for whom what is pending has come of age, takes a snapshot
+    /// if one is due, and carries the durable mark forward. For engines without threads (see [`Options::simulated`]).
     ///
     /// # Errors
     /// [`Error::Failed`] if the log failed.
     pub fn tick(&self) -> Result<(), Error> {
         self.shared.retry_room()?;
+        self.shared.on_time();
         self.shared.snapshot_if_due();
         self.shared.mark()
     }
@@ -499,16 +515,15 @@ impl Shared {
     fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
         let _ends = EndsOnPanic(self);
         loop {
-            let mut core = self.core_in_turn();
+            let (mut core, now_ms) = self.core_in_turn();
             if let Some(error) = core.ended() {
                 return Ticket { result: Err(error.clone()), after: core.applied() };
             }
-            let now_ms = self.clock.wall_ms();
             let result = match core.step(op, now_ms) {
                 Ok(reply) => Ok(reply),
                 Err(Halt::Error(error)) => Err(error),
                 Err(Halt::NotYet) => {
-                    drop(core);
+                    self.leave(core);
                     self.make_room();
                     continue;
                 }
@@ -525,8 +540,10 @@ impl Shared {
         let too_much_unwritten =
             core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max);
         let owes_readers = core.owes_readers();
+        let due_ms = core.next_due_ms();
         drop(core);
         then.run();
+        self.timer.set(due_ms);
         if owes_readers {
             self.serve_owed();
         }

@@ -10,6 +10,7 @@ use super::snapshotter::COPIES_MAX;
 use crate::error::OpenError;
 use crate::io::real::{RealClock, RealDir};
 use crate::io::{Clock, Dir};
+use crate::record::DedupConfig;
 use crate::recovery::RecoveryReport;
 use crate::snapshot::SnapshotPlace;
 use crate::snapshot::guard::Guarded;
@@ -42,17 +43,35 @@ pub struct Settings {
     pub stream_node_max_entries: u64,
     /// `stream-node-max-bytes`: how large a node of a stream gets; 0 for no limit.
     pub stream_node_max_bytes: u64,
+    /// `stream-idmp-duration`: for how many seconds a new stream remembers idempotent ids (8.6).
+    pub stream_idmp_duration_secs: u64,
+    /// `stream-idmp-maxsize`: how many of each producer a new stream remembers (8.6).
+    pub stream_idmp_maxsize: u64,
+    /// Whether keys that have expired are removed as soon as they have. If not, they are when the next request comes.
+    pub active_expiry: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { sync_mode: SyncMode::default(), stream_node_max_entries: 100, stream_node_max_bytes: 4096 }
+        let DedupConfig { duration_secs, maxsize } = DedupConfig::default();
+        Self {
+            sync_mode: SyncMode::default(),
+            stream_node_max_entries: 100,
+            stream_node_max_bytes: 4096,
+            stream_idmp_duration_secs: duration_secs,
+            stream_idmp_maxsize: maxsize,
+            active_expiry: true,
+        }
     }
 }
 
 impl Settings {
     pub(super) fn node_limits(&self) -> NodeLimits {
         NodeLimits { entries_max: self.stream_node_max_entries, bytes_max: self.stream_node_max_bytes }
+    }
+
+    pub(super) fn dedup(&self) -> DedupConfig {
+        DedupConfig { duration_secs: self.stream_idmp_duration_secs, maxsize: self.stream_idmp_maxsize }
     }
 }
 

@@ -27,34 +27,46 @@ pub struct LogRoom {
 }
 
 impl Shared {
-    /// The core, when nobody who came earlier is owed anything: readers whose turn it is, but for whom there was no
-    /// segment yet, come first.
-    pub(super) fn core_in_turn(&self) -> MutexGuard<'_, Core> {
+    /// The core and the time, when nobody who came earlier is owed anything: readers whose turn it is, but for whom
+    /// there was no segment yet, come first. What has expired by that time is gone.
+    pub(super) fn core_in_turn(&self) -> (MutexGuard<'_, Core>, u64) {
         loop {
-            let core = self.core();
-            if !core.owes_readers() {
-                return core;
+            let mut core = self.core();
+            if core.owes_readers() {
+                drop(core);
+                self.serve_owed();
+                continue;
             }
-            drop(core);
-            self.serve_owed();
+            let now_ms = self.clock.wall_ms();
+            if core.ended().is_none()
+                && core.has_expired(now_ms)
+                && let Err(Halt::NotYet) = core.remove_expired(now_ms)
+            {
+                drop(core);
+                self.make_room();
+                continue;
+            }
+            if !core.owes_readers() {
+                return (core, now_ms);
+            }
         }
     }
 
-    /// The core, with room ready for a transaction.
+    /// The core and the time, with room ready for a transaction.
     ///
     /// # Errors
     /// The core, and why the transaction must not begin.
     pub(super) fn core_with_room(
         &self,
         size: TransactionSize,
-    ) -> Result<MutexGuard<'_, Core>, (MutexGuard<'_, Core>, Error)> {
+    ) -> Result<(MutexGuard<'_, Core>, u64), (MutexGuard<'_, Core>, Error)> {
         loop {
-            let core = self.core_in_turn();
+            let (core, now_ms) = self.core_in_turn();
             if let Some(error) = core.ended().cloned() {
                 return Err((core, error));
             }
             match core.room_for(size) {
-                Ok(()) => return Ok(core),
+                Ok(()) => return Ok((core, now_ms)),
                 Err(Halt::Error(error)) => return Err((core, error)),
                 Err(Halt::NotYet) => {
                     drop(core);
@@ -134,20 +146,18 @@ mod tests {
     use crate::Fields;
     use crate::engine::{BlockingRead, Engine, Options, ReadOrWait};
     use crate::io::sim::{SimClock, SimDisk};
-    use crate::op::{DbIndex, GroupFrom, GroupStart, NewId, XAdd, XGroupCreate, XReadGroup};
+    use crate::op::{GroupStart, XAdd, XGroupCreate, XReadGroup};
     use std::time::Duration;
 
     fn read(consumer: &'static str) -> XReadGroup {
-        let streams = vec![("s".into(), GroupFrom::New)];
-        let (group, consumer) = ("g".into(), consumer.into());
-        XReadGroup { db: DbIndex::default(), group, consumer, streams, count: None, no_ack: false }
+        XReadGroup::new("g", consumer, "s")
     }
 
     /// Adds an entry and leaves the lock before those are served for whom a segment is missing; says whether there are
     /// any.
     fn add(engine: &Engine, bytes: usize) -> bool {
         let fields = Fields::from_pairs([("f", "v".repeat(bytes))]);
-        let add = XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None };
+        let add = XAdd::new("s", fields);
         loop {
             let mut core = engine.shared.core();
             match core.step(&add, 5) {

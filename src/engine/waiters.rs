@@ -21,8 +21,13 @@ pub enum BlockingRead {
 }
 
 impl BlockingRead {
+    /// Whether it would claim what is pending, and so also waits for time to pass.
+    pub(super) fn claims(&self) -> bool {
+        matches!(self, Self::Group(read) if read.claim.is_some())
+    }
+
     /// The keys it waits for.
-    fn keys(&self) -> Vec<Key> {
+    pub(super) fn keys(&self) -> Vec<Key> {
         let key = |db, name: &bytes::Bytes| Key { db, name: name.clone() };
         match self {
             Self::Read(read) => read.streams.iter().map(|(name, _)| key(read.db, name)).collect(),
@@ -44,8 +49,20 @@ pub(super) struct Waiters {
     next_id: u64,
     by_id: BTreeMap<WaiterId, Waiter>,
     /// Looked up by key only, so the order of the map can't show.
-    by_key: HashMap<Key, BTreeSet<WaiterId>>,
+    by_key: HashMap<Key, Queue>,
+    /// When readers of a key may find something though nothing happens (Unix ms): what is pending comes of age.
+    dues: BTreeSet<(u64, Key)>,
     served: Vec<Served>,
+}
+
+/// Who waits for a key.
+#[derive(Debug, Default)]
+struct Queue {
+    ids: BTreeSet<WaiterId>,
+    /// How many of them would claim what is pending.
+    claiming: usize,
+    /// Its place in [`Waiters::dues`].
+    due_ms: Option<u64>,
 }
 
 /// A waiter that has its ticket and does not know it yet.
@@ -81,7 +98,10 @@ impl Waiters {
         let id = WaiterId(self.next_id);
         self.next_id += 1;
         for key in read.keys() {
-            self.by_key.entry(key).or_default().insert(id);
+            let queue = self.by_key.entry(key).or_default();
+            if queue.ids.insert(id) {
+                queue.claiming += usize::from(read.claims());
+            }
         }
         let outcome = Arc::new(Outcome::default());
         self.by_id.insert(id, Waiter { read: Arc::new(read), outcome: Arc::clone(&outcome) });
@@ -90,12 +110,43 @@ impl Waiters {
 
     /// Who waits for a key, first come first.
     pub(super) fn of(&self, key: &Key) -> Vec<WaiterId> {
-        self.by_key.get(key).into_iter().flatten().copied().collect()
+        self.by_key.get(key).into_iter().flat_map(|queue| &queue.ids).copied().collect()
+    }
+
+    /// How many keys someone waits for.
+    pub(super) fn key_count(&self) -> usize {
+        self.by_key.len()
     }
 
     /// Whether someone waits for a key.
     pub(super) fn is_awaited(&self, key: &Key) -> bool {
         self.by_key.contains_key(key)
+    }
+
+    /// Whether someone waits for a key who would claim what is pending.
+    pub(super) fn is_awaited_by_claims(&self, key: &Key) -> bool {
+        self.by_key.get(key).is_some_and(|queue| queue.claiming > 0)
+    }
+
+    /// Sets when readers of a key may find something though nothing happens (Unix ms).
+    pub(super) fn set_due(&mut self, key: &Key, due_ms: Option<u64>) {
+        let Some(queue) = self.by_key.get_mut(key) else { return };
+        if let Some(before) = std::mem::replace(&mut queue.due_ms, due_ms) {
+            self.dues.remove(&(before, key.clone()));
+        }
+        if let Some(due_ms) = due_ms {
+            self.dues.insert((due_ms, key.clone()));
+        }
+    }
+
+    /// When the first of them may (Unix ms).
+    pub(super) fn next_due_ms(&self) -> Option<u64> {
+        self.dues.first().map(|(due_ms, _)| *due_ms)
+    }
+
+    /// The keys for which that time has come.
+    pub(super) fn due_by(&self, now_ms: u64) -> Vec<Key> {
+        self.dues.iter().take_while(|(due_ms, _)| *due_ms <= now_ms).map(|(_, key)| key.clone()).collect()
     }
 
     pub(super) fn read(&self, id: WaiterId) -> Option<Arc<BlockingRead>> {
@@ -106,11 +157,13 @@ impl Waiters {
     fn remove(&mut self, id: WaiterId) -> Option<Waiter> {
         let waiter = self.by_id.remove(&id)?;
         for key in waiter.read.keys() {
-            if let Some(queue) = self.by_key.get_mut(&key) {
-                queue.remove(&id);
-                if queue.is_empty() {
-                    self.by_key.remove(&key);
-                }
+            let Some(queue) = self.by_key.get_mut(&key) else { continue };
+            if queue.ids.remove(&id) {
+                queue.claiming -= usize::from(waiter.read.claims());
+            }
+            if queue.ids.is_empty() {
+                self.set_due(&key, None);
+                self.by_key.remove(&key);
             }
         }
         Some(waiter)

@@ -1,8 +1,7 @@
 //! What is done with keys as a whole: DEL, EXISTS, TYPE, KEYS, SCAN, DBSIZE, FLUSHDB, FLUSHALL.
 
 use super::*;
-use crate::id::StreamNo;
-use crate::state::Database;
+use crate::state::{Database, Name};
 
 /// DEL and UNLINK (1.0, 4.0). Answers how many keys there were.
 #[derive(Clone, Debug)]
@@ -19,7 +18,7 @@ impl Op for Del {
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
         let mut found = Vec::new();
         for key in &self.keys {
-            if let Some(stream) = view.state.database(self.db).stream(key)? {
+            if let Some(stream) = view.peek(self.db, key)? {
                 found.push(view.at(self.db, stream));
             }
         }
@@ -45,13 +44,13 @@ impl Op for Exists {
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
         let mut found = 0;
         for key in &self.keys {
-            found += u64::from(view.state.database(self.db).stream(key)?.is_some());
+            found += u64::from(view.peek(self.db, key)?.is_some());
         }
         Decision::read(found)
     }
 }
 
-/// KEYS (1.0): all keys whose name matches a glob pattern.
+/// KEYS (1.0): all keys whose name matches a glob pattern, in byte order.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// The database.
@@ -69,11 +68,13 @@ impl Op for Keys {
             view.spend(name.len())?;
             found.push(name.clone());
         }
+        found.sort_unstable();
         Decision::read(found)
     }
 }
 
-/// SCAN (2.8): some of the keys, and where to go on. A key that is there all the time is returned exactly once.
+/// SCAN (2.8): some of the keys, and where to go on. A name that is there all the time is answered exactly once, also if
+/// the key behind it becomes another one meanwhile.
 #[derive(Clone, Debug)]
 pub struct Scan {
     /// The database.
@@ -98,19 +99,22 @@ pub struct Scanned {
 impl Op for Scan {
     type Reply = Scanned;
 
-    /// Walks by stream number, which a key keeps for life: what is there all the time is met once.
+    /// Walks by the hash of the name, which nothing changes.
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Scanned>, Stop> {
         let mut scanned = Scanned { next: 0, keys: Vec::new() };
         let mut looks_left = self.count.max(1);
-        for stream in view.state.database(self.db).streams_from(StreamNo::new(self.cursor))? {
-            let stream = stream?;
+        for place in view.state.database(self.db).names_from(self.cursor)? {
+            let (place, names) = place?;
             if looks_left == 0 {
-                scanned.next = stream.no.get();
+                scanned.next = place;
                 break;
             }
             looks_left -= 1;
-            if self.pattern.as_ref().is_none_or(|pattern| glob_match(pattern, &stream.name)) {
-                scanned.keys.push(stream.name.clone());
+            for Name { name, .. } in names {
+                if self.pattern.as_ref().is_none_or(|pattern| glob_match(pattern, name)) {
+                    view.spend(name.len())?;
+                    scanned.keys.push(name.clone());
+                }
             }
         }
         Decision::read(scanned)

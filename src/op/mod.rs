@@ -3,19 +3,28 @@
 //! A request looks at the state and at the time it is given, and answers with a reply and with the facts that make
 //! the reply true ([`Decision`]), or refuses. It changes nothing: the facts do, once they are in the log.
 
+mod expiry;
 mod glob;
 mod keys;
+mod object;
 mod presence;
+mod references;
 mod refusal;
+mod relocate;
 mod trim;
 mod xack;
+mod xackdel;
 mod xadd;
 mod xautoclaim;
+mod xcfgset;
 mod xclaim;
 mod xdel;
+mod xdelex;
 mod xgroup;
+mod xidmprecord;
 mod xinfo;
 mod xlen;
+mod xnack;
 mod xpending;
 mod xrange;
 mod xread;
@@ -31,26 +40,36 @@ pub use crate::id::DbIndex;
 pub use crate::state::tree::Needs;
 
 use crate::fields::Fields;
-use crate::id::{ConsumerNo, EntryId};
-use crate::record::{Cursor, GroupAt, Record, StreamAt};
+use crate::id::{ConsumerNo, EntryId, StreamNo};
+use crate::record::{Cursor, DedupConfig, GroupAt, Record, StreamAt};
 use crate::state::State;
 use crate::state::entries::NodeLimits;
 use crate::state::group::{Consumer, Group};
+use crate::state::pending::Pending;
 use crate::state::stream::Stream;
 
+pub use expiry::*;
 pub use glob::glob_match;
 pub use keys::*;
-pub(crate) use presence::Presence;
+pub use object::*;
+pub(crate) use presence::{ConsumerAt, Presence};
+pub use references::References;
 pub use refusal::*;
+pub use relocate::*;
 pub use trim::*;
 pub use xack::*;
+pub use xackdel::*;
 pub use xadd::*;
 pub use xautoclaim::*;
+pub use xcfgset::*;
 pub use xclaim::*;
 pub use xdel::*;
+pub use xdelex::*;
 pub use xgroup::*;
+pub use xidmprecord::*;
 pub use xinfo::*;
 pub use xlen::*;
+pub use xnack::*;
 pub use xpending::*;
 pub use xrange::*;
 pub use xread::*;
@@ -58,7 +77,7 @@ pub use xreadgroup::*;
 pub use xsetid::*;
 
 /// A key: a name in a database.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The database.
     pub db: DbIndex,
@@ -92,6 +111,8 @@ pub struct View<'a> {
     /// The wall clock, drawn once for the command or transaction (Unix ms).
     pub(crate) now_ms: u64,
     pub(crate) node_limits: NodeLimits,
+    /// How long a new stream remembers idempotent ids.
+    pub(crate) dedup: DedupConfig,
     pub(crate) presence: &'a Presence,
     /// What the reply may still grow by: `max-reply-bytes`, for the whole command or transaction (I10).
     pub(crate) reply_bytes_left: &'a Cell<u64>,
@@ -104,7 +125,7 @@ pub struct Decision<'a, R> {
     /// In the order in which they are applied. None for a request that only looked.
     pub(crate) records: Vec<Record<'a>>,
     /// Consumers that made themselves heard.
-    pub(crate) seen: Vec<ConsumerNo>,
+    pub(crate) seen: Vec<ConsumerAt>,
 }
 
 /// Why a request could not be decided.
@@ -142,8 +163,23 @@ impl<'a, R> Decision<'a, R> {
 }
 
 impl<'a> View<'a> {
+    /// The stream of a key, which is used by that.
     fn stream(&self, key: &Key) -> Result<Option<&'a Stream>, Needs> {
-        self.state.database(key.db).stream(&key.name)
+        self.stream_named(key.db, &key.name)
+    }
+
+    /// The same, for requests that name several keys.
+    fn stream_named(&self, db: DbIndex, name: &[u8]) -> Result<Option<&'a Stream>, Needs> {
+        let stream = self.peek(db, name)?;
+        if let Some(stream) = stream {
+            self.presence.set_used(stream.no, self.now_ms);
+        }
+        Ok(stream)
+    }
+
+    /// The stream of a key, without using it: for requests about keys.
+    fn peek(&self, db: DbIndex, name: &[u8]) -> Result<Option<&'a Stream>, Needs> {
+        self.state.database(db).stream(name)
     }
 
     fn at(&self, db: DbIndex, stream: &Stream) -> StreamAt {
@@ -153,6 +189,16 @@ impl<'a> View<'a> {
     /// Where a stream will be that is created now.
     fn next_at(&self, db: DbIndex) -> StreamAt {
         StreamAt { db: self.state.database(db).no(), no: self.state.next_stream() }
+    }
+
+    /// Creates a stream.
+    fn create<'k>(&self, key: &'k Key, records: &mut Vec<Record<'k>>) -> StreamAt {
+        let stream = self.next_at(key.db);
+        records.push(Record::StreamCreated { stream, name: (&key.name).into() });
+        if self.dedup != DedupConfig::default() {
+            records.push(Record::DedupConfigured { stream, config: self.dedup });
+        }
+        stream
     }
 
     /// Counts something into the reply, before it is copied out.
@@ -181,11 +227,24 @@ impl<'a> View<'a> {
         self.now_ms.saturating_sub(since_ms)
     }
 
-    /// When a consumer was last seen: the later of creation and last activity, unless it was seen since the start.
-    fn seen_ms(&self, consumer: &Consumer) -> u64 {
-        let known = consumer.active_ms.unwrap_or(0).max(consumer.created_ms);
-        self.presence.seen_ms(consumer.no).map_or(known, |seen| seen.max(known))
+    /// Whether a pending entry may be claimed: it was released, or its delivery is long enough ago.
+    fn is_idle(&self, row: &Pending, min_idle_ms: u64) -> bool {
+        row.owner().is_none() || self.idle_ms(row.delivered_ms()) >= min_idle_ms
     }
+
+    /// When a consumer was last seen: the later of creation and last activity, unless it was seen since the start.
+    fn seen_ms(&self, stream: &Stream, consumer: &Consumer) -> u64 {
+        let known = consumer.active_ms.unwrap_or(0).max(consumer.created_ms);
+        self.presence.seen_ms((stream.no, consumer.no)).map_or(known, |seen| seen.max(known))
+    }
+}
+
+/// The largest delivery count: what fits an integer of the protocol.
+const DELIVERY_COUNT_MAX: u64 = i64::MAX as u64;
+
+/// A delivery count after one more delivery.
+fn once_more(delivery_count: u64) -> u64 {
+    delivery_count.saturating_add(1).min(DELIVERY_COUNT_MAX)
 }
 
 /// COUNT as a number of things in memory; none is no limit.
@@ -202,7 +261,7 @@ fn join_group<'a>(
     created_before: u64,
 ) -> Result<Joined<'a>, Needs> {
     if let Some(consumer) = group.consumer(name)? {
-        return Ok(Joined { no: consumer.no, created: None });
+        return Ok(Joined { at: group_at.stream.no, no: consumer.no, created: None });
     }
     let no = ConsumerNo::new(view.state.next_consumer().get() + created_before);
     let created = Record::ConsumerCreated {
@@ -211,14 +270,22 @@ fn join_group<'a>(
         name: name.into(),
         at_ms: view.now_ms,
     };
-    Ok(Joined { no, created: Some(created) })
+    Ok(Joined { at: group_at.stream.no, no, created: Some(created) })
 }
 
 /// A consumer that takes part in a request.
 struct Joined<'a> {
+    at: StreamNo,
     no: ConsumerNo,
     /// The fact that creates it, if it is new.
     created: Option<Record<'a>>,
+}
+
+impl Joined<'_> {
+    /// Who made itself heard: a new consumer has just been created anyway.
+    fn seen(&self) -> Option<ConsumerAt> {
+        self.created.is_none().then_some((self.at, self.no))
+    }
 }
 
 /// The ids that pass, ascending, each once.

@@ -1,14 +1,20 @@
-//! When consumers were last seen. Volatile: after a restart a consumer was last seen when it was created or last
-//! got something, whichever is later.
+//! When consumers were last seen, and streams last used. Volatile: after a restart a consumer was last seen when it was
+//! created or last got something, whichever is later, and a stream was used at the start.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 
-use crate::id::ConsumerNo;
+use crate::id::{ConsumerNo, StreamNo};
 
-/// When consumers were last seen (Unix ms). Looked up by number only, so the order of the map can't show.
+/// A consumer of a stream: the consumers of a copy have the same numbers.
+pub(crate) type ConsumerAt = (StreamNo, ConsumerNo);
+
+/// When consumers were last seen and streams last used (Unix ms). Looked up by number only, so the order of the maps
+/// can't show.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    seen_ms: HashMap<ConsumerNo, u64>,
+    seen_ms: HashMap<ConsumerAt, u64>,
+    used_ms: RefCell<HashMap<StreamNo, u64>>,
     sweep_at: usize,
 }
 
@@ -16,24 +22,44 @@ impl Presence {
     /// Below so many consumers the map is not swept.
     const SWEEP_MIN: usize = 1024;
 
-    pub(crate) fn seen_ms(&self, consumer: ConsumerNo) -> Option<u64> {
+    pub(crate) fn seen_ms(&self, consumer: ConsumerAt) -> Option<u64> {
         self.seen_ms.get(&consumer).copied()
     }
 
-    pub(crate) fn set(&mut self, consumer: ConsumerNo, now_ms: u64) {
+    pub(crate) fn set(&mut self, consumer: ConsumerAt, now_ms: u64) {
         self.seen_ms.insert(consumer, now_ms);
     }
 
-    /// Whether consumers that are gone should be swept out: when the map has doubled since the last time.
-    pub(crate) fn wants_sweep(&self) -> bool {
-        self.seen_ms.len() >= self.sweep_at.max(Self::SWEEP_MIN)
+    /// When a stream was last used.
+    pub(crate) fn used_ms(&self, stream: StreamNo) -> Option<u64> {
+        self.used_ms.borrow().get(&stream).copied()
     }
 
-    /// Keeps only consumers that exist.
-    pub(crate) fn sweep(&mut self, existing: impl Iterator<Item = ConsumerNo>) {
-        let mut before = std::mem::take(&mut self.seen_ms);
-        self.seen_ms = existing.filter_map(|no| before.remove_entry(&no)).collect();
-        self.sweep_at = self.seen_ms.len() * 2;
+    /// A stream is used.
+    pub(crate) fn set_used(&self, stream: StreamNo, now_ms: u64) {
+        self.used_ms.borrow_mut().insert(stream, now_ms);
+    }
+
+    /// Whether what is gone should be swept out: when the maps have doubled since the last time.
+    pub(crate) fn wants_sweep(&self) -> bool {
+        self.len() >= self.sweep_at.max(Self::SWEEP_MIN)
+    }
+
+    fn len(&self) -> usize {
+        self.seen_ms.len() + self.used_ms.borrow().len()
+    }
+
+    /// Keeps only streams and consumers that exist.
+    pub(crate) fn sweep(
+        &mut self,
+        streams: impl Iterator<Item = StreamNo>,
+        consumers: impl Iterator<Item = ConsumerAt>,
+    ) {
+        let mut seen = std::mem::take(&mut self.seen_ms);
+        self.seen_ms = consumers.filter_map(|no| seen.remove_entry(&no)).collect();
+        let mut used = self.used_ms.take();
+        self.used_ms.replace(streams.filter_map(|no| used.remove_entry(&no)).collect());
+        self.sweep_at = self.len() * 2;
     }
 }
 
@@ -42,16 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn consumers_that_are_gone_are_swept_out() {
+    fn what_is_gone_is_swept_out() {
+        let at = |no| (StreamNo::new(1), ConsumerNo::new(no));
         let mut presence = Presence::default();
-        for no in 0..Presence::SWEEP_MIN as u64 {
+        for no in 0..Presence::SWEEP_MIN as u64 / 2 {
             assert!(!presence.wants_sweep());
-            presence.set(ConsumerNo::new(no), no);
+            presence.set(at(no), no);
+            presence.set_used(StreamNo::new(no), no);
         }
         assert!(presence.wants_sweep());
-        presence.sweep([ConsumerNo::new(7), ConsumerNo::new(1 << 40)].into_iter());
-        assert_eq!(presence.seen_ms(ConsumerNo::new(7)), Some(7));
-        assert_eq!(presence.seen_ms(ConsumerNo::new(8)), None);
+        presence.sweep([StreamNo::new(3)].into_iter(), [at(7), at(1 << 40)].into_iter());
+        assert_eq!((presence.seen_ms(at(7)), presence.seen_ms(at(8))), (Some(7), None));
+        assert_eq!((presence.used_ms(StreamNo::new(3)), presence.used_ms(StreamNo::new(4))), (Some(3), None));
         assert!(!presence.wants_sweep());
     }
 }

@@ -52,6 +52,14 @@ pub enum Refusal {
     SetIdBelowLength,
     /// XSETID with an id below the MAXDELETEDID it gives.
     SetIdBelowGivenMaxDeleted,
+    /// XSETID with an id below the largest one that was deleted.
+    SetIdBelowMaxDeleted,
+    /// COPY or MOVE to where the key is.
+    SameObject,
+    /// XIDMPRECORD of an entry that the stream does not have.
+    NoSuchEntry,
+    /// XIDMPRECORD of an idempotent id that stands for another entry.
+    IidTaken,
     /// The batch would pass `max-batch-bytes`.
     BatchTooLarge,
     /// The reply would pass `max-reply-bytes`.
@@ -120,6 +128,12 @@ impl Refusal {
             Self::SetIdBelowGivenMaxDeleted => {
                 "ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"
             }
+            Self::SetIdBelowMaxDeleted => {
+                "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"
+            }
+            Self::SameObject => "ERR source and destination objects are the same",
+            Self::NoSuchEntry => "ERR The stream has no entry with that ID",
+            Self::IidTaken => "ERR The idempotent ID of that producer stands for another entry",
             Self::BatchTooLarge => {
                 "ERR the changes of this command or transaction would pass max-batch-bytes; split it into \
                  smaller ones"

@@ -1,9 +1,12 @@
 //! XADD: appends an entry.
 
+use xxhash_rust::xxh3::Xxh3;
+
 use super::trim::Appended;
 use super::*;
 
-/// XADD (5.0; NOMKSTREAM, MINID and LIMIT 6.2; `ms-*` 7.0): appends an entry, then trims if asked to.
+/// XADD (5.0; NOMKSTREAM, MINID and LIMIT 6.2; `ms-*` 7.0; idempotent ids 8.6): appends an entry, then trims if asked
+/// to.
 ///
 /// Answers the id given, or `None` when the key is absent and `make_stream` is off.
 #[derive(Clone, Debug)]
@@ -18,6 +21,44 @@ pub struct XAdd {
     pub make_stream: bool,
     /// What is trimmed after the entry was appended.
     pub trim: Option<Trim>,
+    /// Only once: if the stream remembers this, the id that was given then is answered and nothing is appended. Only
+    /// with [`NewId::Auto`].
+    pub once: Option<Idempotent>,
+}
+
+impl XAdd {
+    /// An entry with an id of its own, in a stream that is created if absent, without trimming.
+    #[must_use]
+    pub fn new(key: impl Into<Key>, fields: Fields) -> Self {
+        Self { key: key.into(), id: NewId::Auto, fields, make_stream: true, trim: None, once: None }
+    }
+}
+
+/// What a producer calls an entry, so that it is not added twice (IDMP).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotent {
+    /// The producer.
+    pub producer: Bytes,
+    /// Its name for the entry.
+    pub iid: Bytes,
+}
+
+impl Idempotent {
+    /// The name follows from the pairs, whatever their order (IDMPAUTO).
+    #[must_use]
+    pub fn by_content(producer: Bytes, fields: &Fields) -> Self {
+        // A sum, so that the order does not matter; with lengths, so that `a` = `bc` is not `ab` = `c`.
+        let pair = |(name, value): (&[u8], &[u8])| {
+            let mut hash = Xxh3::new();
+            for part in [name, value] {
+                hash.update(&(part.len() as u64).to_le_bytes());
+                hash.update(part);
+            }
+            hash.digest128()
+        };
+        let sum = fields.iter().map(pair).fold(fields.len() as u128, u128::wrapping_add);
+        Self { producer, iid: Bytes::copy_from_slice(&sum.to_le_bytes()) }
+    }
 }
 
 /// The id of an entry to be added.
@@ -45,6 +86,12 @@ impl Op for XAdd {
         if stream.is_none() && !self.make_stream {
             return Decision::read(None);
         }
+        if let (Some(stream), Some(once)) = (stream, &self.once)
+            && let Some(known) = stream.dedup.find(&once.producer, &once.iid, view.now_ms)?
+        {
+            let stream = view.at(self.key.db, stream);
+            return Decision::change(Some(known), vec![Record::DuplicateRefused { stream }]);
+        }
         let last_id = stream.map_or(EntryId::MIN, |stream| stream.last_id);
         let id = self.new_id(last_id, view.now_ms)?;
         if self.fields.content_bytes() > CONTENT_BYTES_MAX {
@@ -55,17 +102,22 @@ impl Op for XAdd {
             Some(stream) => {
                 (view.at(self.key.db, stream), stream.entries.opens_node(&self.fields, view.node_limits)?)
             }
-            None => {
-                let at = view.next_at(self.key.db);
-                records.push(Record::StreamCreated { stream: at, name: (&self.key.name).into() });
-                (at, true)
-            }
+            None => (view.create(&self.key, &mut records), true),
         };
         records.push(Record::EntryAdded { stream: at, id, opens_node, fields: self.fields.packed().into() });
         if let Some(trim) = self.trim {
             let appended = Some(Appended { id, opens_node });
-            let cut = trim.plan(stream, appended, view.node_limits)?;
-            records.extend(cut.map(|cut| cut.record(at)));
+            records.extend(trim.decide(stream, at, appended, view.node_limits)?.1);
+        }
+        if let Some(Idempotent { producer, iid }) = &self.once {
+            records.push(Record::DedupRemembered {
+                stream: at,
+                producer: producer.into(),
+                iid: iid.into(),
+                id,
+                at_ms: view.now_ms,
+                counted: true,
+            });
         }
         Decision::change(Some(id), records)
     }

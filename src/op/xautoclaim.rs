@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::xclaim::{find, outcome_records};
 use super::*;
-use crate::state::pending::Pending;
 
 /// So many rows are looked at for each one that may be claimed.
 const LOOKS_PER_CLAIM: u64 = 10;
@@ -63,18 +62,19 @@ impl Op for XAutoClaim {
                 reply.deleted.push(row.id);
                 continue;
             };
-            if view.idle_ms(row.delivered_ms) < self.min_idle_ms {
+            if !view.is_idle(&row, self.min_idle_ms) {
                 continue;
             }
             view.spend(fields.packed().len())?;
             claims_left -= 1;
-            let delivery_count = row.delivery_count.saturating_add(u64::from(!self.just_id));
-            let claimed = Pending { owner: joined.no, delivered_ms: view.now_ms, delivery_count, ..row };
+            let delivery_count =
+                if self.just_id { row.delivery_count } else { once_more(row.delivery_count) };
+            let claimed = Pending::owned(row.id, joined.no, view.now_ms, delivery_count);
             outcome.insert(row.id, Some(claimed));
-            reply.entries.push(PendingEntry { id: row.id, fields: (!self.just_id).then_some(fields) });
+            reply.entries.push(PendingEntry::new(row.id, (!self.just_id).then_some(fields)));
         }
         let mut records: Vec<Record<'a>> = Vec::new();
-        let seen = if joined.created.is_some() { Vec::new() } else { vec![joined.no] };
+        let seen = joined.seen().into_iter().collect();
         records.extend(joined.created);
         records.extend(outcome_records(group, &group_at, joined.no, view.now_ms, &outcome));
         Ok(Decision { reply, records, seen })

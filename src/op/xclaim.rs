@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::record::ClaimedRow;
-use crate::state::pending::Pending;
 
 /// XCLAIM (5.0). Answers the entries claimed, in the order of the ids given.
 #[derive(Clone, Debug)]
@@ -75,7 +74,7 @@ impl Op for XClaim {
                 continue;
             };
             let delivery_count = match row {
-                Some(row) if view.idle_ms(row.delivered_ms) < self.min_idle_ms => continue,
+                Some(row) if !view.is_idle(&row, self.min_idle_ms) => continue,
                 Some(row) => row.delivery_count,
                 None if self.force => 1,
                 None => continue,
@@ -83,13 +82,13 @@ impl Op for XClaim {
             let delivery_count = match self.retry_count {
                 Some(retry_count) => retry_count,
                 None if self.just_id => delivery_count,
-                None => delivery_count.saturating_add(1),
+                None => once_more(delivery_count),
             };
-            outcome.insert(id, Some(Pending { id, owner: joined.no, delivered_ms, delivery_count }));
-            reply.push(PendingEntry { id, fields: (!self.just_id).then_some(fields) });
+            outcome.insert(id, Some(Pending::owned(id, joined.no, delivered_ms, delivery_count)));
+            reply.push(PendingEntry::new(id, (!self.just_id).then_some(fields)));
         }
         let mut records: Vec<Record<'a>> = Vec::new();
-        let seen = if joined.created.is_some() { Vec::new() } else { vec![joined.no] };
+        let seen = joined.seen().into_iter().collect();
         records.extend(joined.created);
         if let Some(last_delivered_id) = self.last_id.filter(|id| *id > group.cursor.last_delivered_id) {
             let cursor = Cursor { last_delivered_id, ..group.cursor };
@@ -114,7 +113,7 @@ pub(super) fn outcome_records<'a>(
     ids.retain(|id| group.pending.get(*id).is_ok_and(|row| row.is_some()));
     let claimed = |row: &Pending| ClaimedRow {
         id: row.id,
-        delivered_ms: row.delivered_ms,
+        delivered_ms: row.delivered_ms(),
         delivery_count: row.delivery_count,
     };
     let rows: Vec<ClaimedRow> = outcome.values().flatten().map(claimed).collect();

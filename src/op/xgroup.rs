@@ -57,11 +57,7 @@ impl Op for XGroupCreate {
             Some(stream) if stream.group(&self.group)?.is_some() => return Err(Refusal::GroupExists.into()),
             Some(stream) => view.at(self.key.db, stream),
             None if !self.make_stream => return Err(Refusal::GroupNeedsKey.into()),
-            None => {
-                let at = view.next_at(self.key.db);
-                records.push(Record::StreamCreated { stream: at, name: (&self.key.name).into() });
-                at
-            }
+            None => view.create(&self.key, &mut records),
         };
         let cursor = self.start.cursor(stream, self.entries_read);
         records

@@ -1,7 +1,6 @@
 //! XINFO: what a stream, its groups and their consumers look like.
 
 use super::*;
-use crate::state::pending::Pending;
 
 /// XINFO STREAM key (5.0).
 #[derive(Clone, Debug)]
@@ -25,6 +24,18 @@ pub struct StreamInfo {
     pub entries_added: u64,
     /// The id of the first entry; `0-0` if there is none.
     pub first_id: EntryId,
+    /// For how long it remembers idempotent ids, in seconds (8.6).
+    pub idmp_duration_secs: u64,
+    /// How many of each producer it remembers (8.6).
+    pub idmp_maxsize: u64,
+    /// How many producers it remembers idempotent ids of (8.6).
+    pub pids_tracked: u64,
+    /// How many idempotent ids it remembers (8.6).
+    pub iids_tracked: u64,
+    /// How many idempotent ids came with entries that were added, ever (8.6).
+    pub iids_added: u64,
+    /// How many duplicates were refused, ever (8.6).
+    pub iids_duplicates: u64,
     /// How many groups it has.
     pub group_count: u64,
     /// The first entry.
@@ -37,7 +48,8 @@ fn stream<'s>(view: &View<'s>, key: &Key) -> Result<&'s Stream, Stop> {
     Ok(view.stream(key)?.ok_or(Refusal::NoSuchKey)?)
 }
 
-fn stream_info(stream: &Stream) -> Result<StreamInfo, Needs> {
+fn stream_info(view: &View<'_>, stream: &Stream) -> Result<StreamInfo, Needs> {
+    let (pids_tracked, iids_tracked) = stream.dedup.counts(view.now_ms);
     Ok(StreamInfo {
         length: stream.entries.len(),
         node_count: stream.entries.node_count(),
@@ -45,6 +57,12 @@ fn stream_info(stream: &Stream) -> Result<StreamInfo, Needs> {
         max_deleted_id: stream.max_deleted_id,
         entries_added: stream.entries_added,
         first_id: stream.first_id()?,
+        idmp_duration_secs: stream.dedup.config.duration_secs,
+        idmp_maxsize: stream.dedup.config.maxsize,
+        pids_tracked,
+        iids_tracked,
+        iids_added: stream.dedup.added,
+        iids_duplicates: stream.dedup.duplicates,
         group_count: stream.group_count(),
         first_entry: None,
         last_entry: None,
@@ -70,7 +88,7 @@ impl Op for XInfoStream {
         let edge =
             |reverse| stream.entries.range(EntryId::MIN, EntryId::MAX, 1, reverse, |bytes| view.spend(bytes));
         let (first_entry, last_entry) = (edge(false)?.pop(), edge(true)?.pop());
-        Decision::read(StreamInfo { first_entry, last_entry, ..stream_info(stream)? })
+        Decision::read(StreamInfo { first_entry, last_entry, ..stream_info(view, stream)? })
     }
 }
 
@@ -99,7 +117,10 @@ pub struct StreamInfoFull {
 pub struct GroupInfoFull {
     /// The numbers.
     pub info: GroupInfo,
-    /// The first pending entries: id, owner, delivery time (Unix ms), delivery count.
+    /// How many of the pending entries were released (8.8).
+    pub released_count: u64,
+    /// The first pending entries: id, owner (empty if it was released), delivery time (Unix ms; 0 if it was released),
+    /// delivery count.
     pub pending: Vec<(EntryId, Bytes, u64, u64)>,
     /// The consumers, by name.
     pub consumers: Vec<ConsumerInfoFull>,
@@ -130,33 +151,39 @@ impl Op for XInfoStreamFull {
         for group in stream.groups() {
             groups.push(GroupInfoFull {
                 info: group_info(stream, group)?,
+                released_count: group.pending.released_count(),
                 pending: group.pending.rows().take(count).map(|row| full_row(group, row)).collect(),
                 consumers: group
                     .consumers()
-                    .map(|consumer| full_consumer(view, group, consumer, count))
+                    .map(|consumer| full_consumer(view, (stream, group), consumer, count))
                     .collect(),
             });
         }
         let entries =
             stream.entries.range(EntryId::MIN, EntryId::MAX, count, false, |bytes| view.spend(bytes))?;
-        Decision::read(StreamInfoFull { info: stream_info(stream)?, entries, groups })
+        Decision::read(StreamInfoFull { info: stream_info(view, stream)?, entries, groups })
     }
 }
 
 fn full_row(group: &Group, row: &Pending) -> (EntryId, Bytes, u64, u64) {
-    let owner = group.consumer_name(row.owner).cloned().unwrap_or_default();
-    (row.id, owner, row.delivered_ms, row.delivery_count)
+    let owner = row.owner().and_then(|owner| group.consumer_name(owner)).cloned().unwrap_or_default();
+    (row.id, owner, row.delivered_ms(), row.delivery_count)
 }
 
-fn full_consumer(view: &View<'_>, group: &Group, consumer: &Consumer, count: usize) -> ConsumerInfoFull {
+fn full_consumer(
+    view: &View<'_>,
+    (stream, group): (&Stream, &Group),
+    consumer: &Consumer,
+    count: usize,
+) -> ConsumerInfoFull {
     let owned = group.pending.owned_from(consumer.no, EntryId::MIN).take(count);
     let rows = owned.filter_map(|id| group.pending.get(id).ok().flatten());
     ConsumerInfoFull {
         name: consumer.name.clone(),
-        seen_ms: view.seen_ms(consumer),
+        seen_ms: view.seen_ms(stream, consumer),
         active_ms: consumer.active_ms,
         pending_count: group.pending.owned_count(consumer.no),
-        pending: rows.map(|row| (row.id, row.delivered_ms, row.delivery_count)).collect(),
+        pending: rows.map(|row| (row.id, row.delivered_ms(), row.delivery_count)).collect(),
     }
 }
 
@@ -221,13 +248,14 @@ impl Op for XInfoConsumers {
     type Reply = Vec<ConsumerInfo>;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
-        let Some(group) = stream(view, &self.key)?.group(&self.group)? else {
+        let stream = stream(view, &self.key)?;
+        let Some(group) = stream.group(&self.group)? else {
             return Err(Refusal::NoSuchGroup { key: self.key.name.clone(), group: self.group.clone() }.into());
         };
         let info = |consumer: &Consumer| ConsumerInfo {
             name: consumer.name.clone(),
             pending_count: group.pending.owned_count(consumer.no),
-            idle_ms: view.idle_ms(view.seen_ms(consumer)),
+            idle_ms: view.idle_ms(view.seen_ms(stream, consumer)),
             inactive_ms: consumer.active_ms.map(|active_ms| view.idle_ms(active_ms)),
         };
         Decision::read(group.consumers().map(info).collect())

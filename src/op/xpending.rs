@@ -2,7 +2,6 @@
 
 use super::xclaim::find;
 use super::*;
-use crate::state::pending::Pending;
 
 /// XPENDING key group (5.0): the summary.
 #[derive(Clone, Debug)]
@@ -59,10 +58,10 @@ pub struct XPendingRows {
 pub struct PendingRow {
     /// Its id.
     pub id: EntryId,
-    /// Its owner.
+    /// Its owner; empty if it was released.
     pub consumer: Bytes,
-    /// Milliseconds since its delivery.
-    pub idle_ms: u64,
+    /// Milliseconds since its delivery; `None` if it was released.
+    pub idle_ms: Option<u64>,
     /// How many times it was delivered.
     pub delivery_count: u64,
 }
@@ -76,12 +75,13 @@ impl Op for XPendingRows {
         // Whether to look at the row after this one.
         let mut look = |row: &Pending| -> Result<bool, Stop> {
             let more = row.id <= self.last && (rows.len() as u64) < self.count;
-            let idle_ms = view.idle_ms(row.delivered_ms);
-            if let Some(name) = group.consumer_name(row.owner).filter(|_| more && idle_ms >= self.min_idle_ms)
-            {
-                view.spend(name.len())?;
-                let (id, delivery_count) = (row.id, row.delivery_count);
-                rows.push(PendingRow { id, consumer: name.clone(), idle_ms, delivery_count });
+            if more && view.is_idle(row, self.min_idle_ms) {
+                let owner = row.owner();
+                let consumer =
+                    owner.and_then(|owner| group.consumer_name(owner)).cloned().unwrap_or_default();
+                view.spend(consumer.len())?;
+                let idle_ms = owner.is_some().then(|| view.idle_ms(row.delivered_ms()));
+                rows.push(PendingRow { id: row.id, consumer, idle_ms, delivery_count: row.delivery_count });
             }
             Ok(more)
         };

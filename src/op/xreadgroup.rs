@@ -1,9 +1,10 @@
 //! XREADGROUP: delivers new entries to a consumer, or reads its history again.
 
+use super::xread::Budget;
 use super::*;
 use crate::record::ClaimedRow;
 
-/// XREADGROUP (5.0).
+/// XREADGROUP (5.0; `claim` 8.4; `limits` 8.10).
 ///
 /// Waiting for data is not part of the request: see `Engine::read_or_wait`.
 #[derive(Clone, Debug)]
@@ -18,8 +19,30 @@ pub struct XReadGroup {
     pub streams: Vec<(Bytes, GroupFrom)>,
     /// At most so many entries of each stream.
     pub count: Option<u64>,
+    /// How much of all streams together.
+    pub limits: ReadLimits,
     /// NOACK: new entries do not become pending.
     pub no_ack: bool,
+    /// CLAIM: before new entries come those that were released, and those that are pending, whoever owns them, and whose
+    /// last delivery is at least so many milliseconds ago. Each entry then says how it stood before.
+    pub claim: Option<u64>,
+}
+
+impl XReadGroup {
+    /// All entries of one stream in database 0 that were never delivered to the group, to be acknowledged.
+    #[must_use]
+    pub fn new(group: impl Into<Bytes>, consumer: impl Into<Bytes>, key: impl Into<Bytes>) -> Self {
+        Self {
+            db: DbIndex::default(),
+            group: group.into(),
+            consumer: consumer.into(),
+            streams: vec![(key.into(), GroupFrom::New)],
+            count: None,
+            limits: ReadLimits::default(),
+            no_ack: false,
+            claim: None,
+        }
+    }
 }
 
 /// What XREADGROUP reads of a stream.
@@ -39,9 +62,10 @@ impl Op for XReadGroup {
             self.find(view, key)?;
         }
         let mut decision = Decision { reply: Vec::new(), records: Vec::new(), seen: Vec::new() };
+        let mut budget = Budget::new(self.limits);
         if !self.names_a_key_twice() {
             for (key, from) in &self.streams {
-                self.read(view, key, *from, &mut decision)?;
+                self.read(view, key, *from, &mut budget, &mut decision)?;
             }
             return Ok(decision);
         }
@@ -49,7 +73,7 @@ impl Op for XReadGroup {
         let mut state = view.state.clone();
         for (key, from) in &self.streams {
             let mut step = Decision { reply: Vec::new(), records: Vec::new(), seen: Vec::new() };
-            self.read(&View { state: &state, ..*view }, key, *from, &mut step)?;
+            self.read(&View { state: &state, ..*view }, key, *from, &mut budget, &mut step)?;
             state = state.preview(&step.records).map_err(|_| self.no_such_group(key))?;
             decision.reply.append(&mut step.reply);
             decision.records.append(&mut step.records);
@@ -71,7 +95,7 @@ impl XReadGroup {
     }
 
     fn find<'s>(&self, view: &View<'s>, key: &Bytes) -> Result<(&'s Stream, &'s Group), Stop> {
-        let Some(stream) = view.state.database(self.db).stream(key)? else {
+        let Some(stream) = view.stream_named(self.db, key)? else {
             return Err(self.no_such_group(key).into());
         };
         match stream.group(&self.group)? {
@@ -85,6 +109,7 @@ impl XReadGroup {
         view: &View<'_>,
         key: &Bytes,
         from: GroupFrom,
+        budget: &mut Budget,
         decision: &mut Decision<'a, Vec<StreamRead>>,
     ) -> Result<(), Stop> {
         let (stream, group) = self.find(view, key)?;
@@ -92,75 +117,147 @@ impl XReadGroup {
         let new_consumer = |record: &&Record<'_>| matches!(record, Record::ConsumerCreated { consumer, .. } if *consumer >= view.state.next_consumer());
         let created_before = decision.records.iter().filter(new_consumer).count() as u64;
         let joined = join_group(view, group, &group_at, &self.consumer, created_before)?;
-        match joined.created {
-            Some(created) => decision.records.push(created),
-            None => decision.seen.push(joined.no),
-        }
+        decision.seen.extend(joined.seen());
+        let consumer = joined.no;
+        decision.records.extend(joined.created);
+        budget.begin(key);
+        let reading = Reading { view, stream, group, group_at, consumer };
         let entries = match from {
             GroupFrom::New => {
-                self.deliver(view, (stream, group), group_at, joined.no, &mut decision.records)?
+                let entries = self.deliver(&reading, budget, &mut decision.records)?;
+                if entries.is_empty() {
+                    return Ok(());
+                }
+                entries
             }
-            GroupFrom::History(after) => Some(self.read_history(
-                view,
-                (stream, group),
-                group_at,
-                joined.no,
-                after,
-                &mut decision.records,
-            )?),
+            GroupFrom::History(after) => self.read_history(&reading, after, budget, &mut decision.records)?,
         };
-        if let Some(entries) = entries {
-            decision.reply.push(StreamRead { key: key.clone(), entries });
-        }
+        decision.reply.push(StreamRead { key: key.clone(), entries });
         Ok(())
     }
 
-    /// Entries never delivered to the group become pending for the consumer. `None` if there are none.
+    /// What may be claimed, if that is asked for, then entries never delivered to the group: all become pending for the
+    /// consumer.
     fn deliver<'a>(
         &self,
-        view: &View<'_>,
-        (stream, group): (&Stream, &Group),
-        group_at: GroupAt<'a>,
-        consumer: ConsumerNo,
+        reading: &Reading<'_, 'a>,
+        budget: &mut Budget,
         records: &mut Vec<Record<'a>>,
-    ) -> Result<Option<Vec<PendingEntry>>, Stop> {
-        let entries = view.entries_after(stream, group.cursor.last_delivered_id, self.count)?;
-        if entries.is_empty() {
-            return Ok(None);
+    ) -> Result<Vec<PendingEntry>, Stop> {
+        let Reading { view, stream, group, ref group_at, consumer } = *reading;
+        let mut entries = match self.claim {
+            Some(min_idle_ms) => self.claim(reading, min_idle_ms, budget, records)?,
+            None => Vec::new(),
+        };
+        let count = self.count.map(|count| count - entries.len() as u64);
+        let (after, before) =
+            (group.cursor.last_delivered_id, self.claim.map(|_| DeliveredBefore::default()));
+        let mut new = view.read_after(stream, after, count, before, budget)?;
+        if new.is_empty() {
+            return Ok(entries);
         }
         let mut cursor = group.cursor;
-        for entry in &entries {
+        for entry in &new {
             cursor = stream.advance(cursor, entry.id)?;
         }
-        let ids = if self.no_ack { Vec::new() } else { entries.iter().map(|entry| entry.id).collect() };
-        records.push(Record::Delivered { group: group_at, consumer, at_ms: view.now_ms, ids, cursor });
-        Ok(Some(entries.into_iter().map(PendingEntry::from).collect()))
+        let ids = if self.no_ack { Vec::new() } else { new.iter().map(|entry| entry.id).collect() };
+        let (group, at_ms) = (group_at.clone(), view.now_ms);
+        records.push(Record::Delivered { group, consumer, at_ms, ids, cursor });
+        entries.append(&mut new);
+        Ok(entries)
+    }
+
+    /// Takes over what was released, then what was delivered long enough ago, the oldest first. What is gone from the
+    /// stream stays pending: XAUTOCLAIM and XACK clear that up.
+    fn claim<'a>(
+        &self,
+        reading: &Reading<'_, 'a>,
+        min_idle_ms: u64,
+        budget: &mut Budget,
+        records: &mut Vec<Record<'a>>,
+    ) -> Result<Vec<PendingEntry>, Stop> {
+        let Reading { view, stream, group, ref group_at, consumer } = *reading;
+        let most = count_max(budget.want(self.count));
+        let mut entries = Vec::new();
+        let mut rows = Vec::new();
+        let latest_ms = view.now_ms.checked_sub(min_idle_ms);
+        let idle = latest_ms.into_iter().flat_map(|latest_ms| group.pending.delivered_by(latest_ms));
+        for id in group.pending.released().chain(idle) {
+            if entries.len() >= most {
+                break;
+            }
+            let Some(row) = group.pending.get(id)? else { continue };
+            let Some(fields) = stream.entries.get(id)? else { continue };
+            view.spend(fields.packed().len())?;
+            let idle_ms = view.idle_ms(row.delivered_ms());
+            let before = Some(DeliveredBefore { idle_ms, delivery_count: row.delivery_count });
+            let mut one = vec![PendingEntry { id, fields: Some(fields), before }];
+            budget.take_entries(&mut one);
+            if one.is_empty() {
+                break;
+            }
+            entries.append(&mut one);
+            let delivery_count = once_more(row.delivery_count);
+            rows.push(ClaimedRow { id, delivered_ms: view.now_ms, delivery_count });
+        }
+        if !rows.is_empty() {
+            let (group, active_ms) = (group_at.clone(), Some(view.now_ms));
+            records.push(Record::Claimed { group, consumer, rows, active_ms });
+        }
+        Ok(entries)
     }
 
     /// The consumer's own pending entries after an id, each delivered once more if the stream still has it.
     fn read_history<'a>(
         &self,
-        view: &View<'_>,
-        (stream, group): (&Stream, &Group),
-        group_at: GroupAt<'a>,
-        consumer: ConsumerNo,
+        reading: &Reading<'_, 'a>,
         after: EntryId,
+        budget: &mut Budget,
         records: &mut Vec<Record<'a>>,
     ) -> Result<Vec<PendingEntry>, Stop> {
+        let Reading { view, stream, group, ref group_at, consumer } = *reading;
         let Some(first) = after.successor() else { return Ok(Vec::new()) };
         let mut rows = Vec::new();
         let mut entries = Vec::new();
-        for id in group.pending.owned_from(consumer, first).take(count_max(self.count)) {
+        for id in group.pending.owned_from(consumer, first).take(count_max(budget.want(self.count))) {
             let fields = view.entry(stream, id)?;
-            if let Some(row) = group.pending.get(id)?.filter(|_| fields.is_some()) {
-                let delivery_count = row.delivery_count.saturating_add(1);
+            let gone = fields.is_none();
+            let mut one = vec![PendingEntry::new(id, fields)];
+            budget.take_entries(&mut one);
+            if one.is_empty() {
+                break;
+            }
+            entries.append(&mut one);
+            if let Some(row) = group.pending.get(id)?.filter(|_| !gone) {
+                let delivery_count = once_more(row.delivery_count);
                 rows.push(ClaimedRow { id, delivered_ms: view.now_ms, delivery_count });
             }
-            entries.push(PendingEntry { id, fields });
         }
         if !rows.is_empty() {
-            records.push(Record::Claimed { group: group_at, consumer, rows, active_ms: None });
+            records.push(Record::Claimed { group: group_at.clone(), consumer, rows, active_ms: None });
         }
         Ok(entries)
     }
+
+    /// When a reader that found nothing at a time may find something in this stream, if nothing else happens: when the
+    /// oldest pending entry that it could not claim yet is old enough (Unix ms).
+    pub(crate) fn wakes_at(&self, state: &State, key: &Bytes, found_nothing_ms: u64) -> Option<u64> {
+        let min_idle_ms = self.claim?;
+        let group = state.database(self.db).stream(key).ok()??.group(&self.group).ok()??;
+        // Those that are old enough already are gone from the stream.
+        let next = match found_nothing_ms.checked_sub(min_idle_ms) {
+            Some(latest) => group.pending.next_delivery_after(latest),
+            None => group.pending.first_delivery(),
+        };
+        next?.checked_add(min_idle_ms)
+    }
+}
+
+/// One stream being read.
+struct Reading<'s, 'a> {
+    view: &'s View<'s>,
+    stream: &'s Stream,
+    group: &'s Group,
+    group_at: GroupAt<'a>,
+    consumer: ConsumerNo,
 }

@@ -25,6 +25,9 @@ impl Op for XSetId {
             return Err(Refusal::SetIdBelowGivenMaxDeleted.into());
         }
         let Some(stream) = view.stream(&self.key)? else { return Err(Refusal::NoSuchKey.into()) };
+        if self.last_id < stream.max_deleted_id {
+            return Err(Refusal::SetIdBelowMaxDeleted.into());
+        }
         if let Some(top) = stream.entries.last_id()? {
             if self.last_id < top {
                 return Err(Refusal::SetIdBelowTop.into());

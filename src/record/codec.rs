@@ -144,7 +144,7 @@ impl std::error::Error for Malformed {}
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Blob, ClaimedRow, Cursor, GroupAt, StreamAt};
+    use super::super::{Blob, ClaimedRow, Cursor, DedupConfig, GroupAt, ReleasedRow, StreamAt};
     use super::*;
     use crate::id::{ConsumerNo, DbNo, EntryId, StreamNo};
 
@@ -174,8 +174,28 @@ mod tests {
                 rows: vec![ClaimedRow { id, delivered_ms: 1_700_000_000_000, delivery_count: 4 }],
                 active_ms: Some(1_700_000_000_001),
             },
-            Record::Acknowledged { group, ids: vec![id, EntryId::MAX] },
+            Record::Acknowledged { group: group.clone(), ids: vec![id, EntryId::MAX] },
             Record::DatabaseFlushed { db: DbNo::new(2) },
+            Record::DedupConfigured { stream, config: DedupConfig { duration_secs: 86_400, maxsize: 7 } },
+            Record::DedupRemembered {
+                stream,
+                producer: Blob::from(&b"p"[..]),
+                iid: Blob::from(&b"i"[..]),
+                id,
+                at_ms: 3,
+                counted: true,
+            },
+            Record::DuplicateRefused { stream },
+            Record::Released { group, rows: vec![ReleasedRow { id, delivery_count: u64::MAX }] },
+            Record::ExpirySet { stream, at_ms: Some(1_700_000_000_002) },
+            Record::StreamRenamed { stream, name: Blob::from(&b"bills"[..]) },
+            Record::StreamMoved { stream, to: DbNo::new(1) },
+            Record::StreamCopied {
+                from: stream,
+                to: StreamAt { db: DbNo::new(1), no: StreamNo::new(301) },
+                name: Blob::from(&b"copy"[..]),
+            },
+            Record::DatabasesSwapped { one: DbNo::new(0), other: DbNo::new(1) },
         ]
     }
 

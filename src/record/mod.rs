@@ -155,6 +155,83 @@ pub enum Record<'a> {
         /// The number it had.
         db: DbNo,
     },
+    /// How long a stream remembers the idempotent ids of its producers was set. What it remembered is forgotten.
+    DedupConfigured {
+        /// The stream.
+        stream: StreamAt,
+        /// How long and how many.
+        config: DedupConfig,
+    },
+    /// A stream remembers that a producer's idempotent id stands for an entry. What is older than the stream's
+    /// duration at that moment is forgotten, and so is the oldest of a producer that has too many.
+    DedupRemembered {
+        /// The stream.
+        stream: StreamAt,
+        /// The producer.
+        #[serde(borrow)]
+        producer: Blob<'a>,
+        /// Its idempotent id.
+        #[serde(borrow)]
+        iid: Blob<'a>,
+        /// The entry.
+        id: EntryId,
+        /// When (Unix ms).
+        at_ms: u64,
+        /// Whether it counts as an addition: not if it was only recorded after the fact.
+        counted: bool,
+    },
+    /// An entry was not added, since its idempotent id was remembered.
+    DuplicateRefused {
+        /// The stream.
+        stream: StreamAt,
+    },
+    /// Pending entries were given back: each has no owner, and is at the end of those that were released before.
+    Released {
+        /// The group.
+        #[serde(borrow)]
+        group: GroupAt<'a>,
+        /// Which, in the order in which they were released, each once.
+        rows: Vec<ReleasedRow>,
+    },
+    /// A key gets a time at which it is removed, or has none any more.
+    ExpirySet {
+        /// The stream.
+        stream: StreamAt,
+        /// When (Unix ms); `None` for never.
+        at_ms: Option<u64>,
+    },
+    /// A stream has another name, in the same database.
+    StreamRenamed {
+        /// The stream.
+        stream: StreamAt,
+        /// The name, which was bound to nothing.
+        #[serde(borrow)]
+        name: Blob<'a>,
+    },
+    /// A stream is in another database, under the same name.
+    StreamMoved {
+        /// Where it was.
+        stream: StreamAt,
+        /// The database where the name was bound to nothing.
+        to: DbNo,
+    },
+    /// A stream was copied, with groups, pending entries, counters, dedup memory and expiry.
+    StreamCopied {
+        /// The one that was copied.
+        from: StreamAt,
+        /// The copy, with the number that is next.
+        to: StreamAt,
+        /// Its name, which was bound to nothing.
+        #[serde(borrow)]
+        name: Blob<'a>,
+    },
+    /// Two databases changed places.
+    DatabasesSwapped {
+        /// One.
+        one: DbNo,
+        /// The other.
+        other: DbNo,
+    },
 }
 
 impl Record<'_> {
@@ -169,7 +246,16 @@ impl Record<'_> {
             | Self::GroupMoved { .. }
             | Self::ConsumerCreated { .. }
             | Self::Delivered { .. }
-            | Self::Claimed { .. } => true,
+            | Self::Claimed { .. }
+            | Self::DedupConfigured { .. }
+            | Self::DedupRemembered { .. }
+            | Self::DuplicateRefused { .. }
+            | Self::Released { .. }
+            | Self::ExpirySet { .. }
+            | Self::StreamRenamed { .. }
+            | Self::StreamMoved { .. }
+            | Self::StreamCopied { .. }
+            | Self::DatabasesSwapped { .. } => true,
             Self::StreamDeleted { .. }
             | Self::EntriesTrimmed { .. }
             | Self::EntriesDeleted { .. }
@@ -218,6 +304,31 @@ pub struct ClaimedRow {
     pub delivered_ms: u64,
     /// Its delivery count.
     pub delivery_count: u64,
+}
+
+/// One pending entry that was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleasedRow {
+    /// Its id.
+    pub id: EntryId,
+    /// Its delivery count.
+    pub delivery_count: u64,
+}
+
+/// How long and how many idempotent ids a stream remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DedupConfig {
+    /// For how long, in seconds.
+    pub duration_secs: u64,
+    /// Of each producer at most so many.
+    pub maxsize: u64,
+}
+
+impl Default for DedupConfig {
+    /// What a stream begins with. Part of the format: a record is written for a stream that begins otherwise.
+    fn default() -> Self {
+        Self { duration_secs: 100, maxsize: 100 }
+    }
 }
 
 /// Bytes, borrowed from a request or from the log where possible.

@@ -6,16 +6,25 @@ use super::group::{Consumer, Group};
 use super::pending::Pending;
 use super::stream::Stream;
 use super::tree::{Needs, Stamp, Trash};
-use super::{Database, Misfit, Name, State};
+use super::{Database, Misfit, State};
 use crate::fields::Fields;
-use crate::id::{ConsumerNo, EntryId, Seq};
-use crate::record::{Blob, ClaimedRow, Cursor, GroupAt, Record, StreamAt};
+use crate::id::{ConsumerNo, DbNo, EntryId, Seq, StreamNo};
+use crate::record::{Blob, ClaimedRow, Cursor, GroupAt, Record, ReleasedRow, StreamAt};
 
 type Applied = Result<(), Misfit>;
 
 /// Refuses a record: `ensure(holds, || why)?`.
 fn ensure(holds: bool, why: impl FnOnce() -> String) -> Applied {
     if holds { Ok(()) } else { Err(Misfit(why())) }
+}
+
+fn no_database(no: DbNo) -> Misfit {
+    Misfit(format!("there is no database {no}"))
+}
+
+fn ensure_free(database: &Database, name: &Blob<'_>) -> Applied {
+    let free = database.stream(name.as_slice())?.is_none();
+    ensure(free, || format!("the name {name:?} is bound already"))
 }
 
 fn owned(blob: &Blob<'_>) -> Bytes {
@@ -29,7 +38,7 @@ impl State {
     /// [`Misfit`] if the record does not fit; nothing was changed then.
     pub(crate) fn apply(&mut self, seq: Seq, record: &Record<'_>) -> Applied {
         match record {
-            Record::StreamCreated { stream, name } => self.stream_created(seq, *stream, owned(name)),
+            Record::StreamCreated { stream, name } => self.stream_created(seq, *stream, name),
             Record::StreamDeleted { stream } => self.stream_deleted(seq, *stream),
             Record::EntryAdded { stream, id, opens_node, fields } => {
                 self.entry_added(seq, *stream, *id, *opens_node, fields)
@@ -71,12 +80,51 @@ impl State {
             }
             Record::Acknowledged { group, ids } => self.acknowledged(seq, group, ids),
             Record::DatabaseFlushed { db } => {
-                let Some(at) = self.databases.iter().position(|database| database.no == *db) else {
-                    return Err(Misfit(format!("there is no database {db}")));
-                };
+                let at = self.position(*db)?;
                 let flushed = std::mem::replace(&mut self.databases[at], Database::new(self.next_db));
                 self.next_db = self.next_db.next();
                 self.trash.push(Box::new(flushed));
+                Ok(())
+            }
+            Record::DedupConfigured { stream, config } => {
+                self.stream(*stream)?;
+                self.change_stream(seq, *stream, |stream, _, _| {
+                    stream.dedup.configure(*config);
+                    Ok(())
+                })
+            }
+            Record::DedupRemembered { stream, producer, iid, id, at_ms, counted } => {
+                self.stream(*stream)?;
+                let names = (owned(producer), owned(iid));
+                self.change_stream(seq, *stream, |stream, stamp, _| {
+                    stream.dedup.added = stream.dedup.added.saturating_add(u64::from(*counted));
+                    stream.dedup.remember(names, *id, *at_ms, stamp)
+                })
+            }
+            Record::DuplicateRefused { stream } => {
+                self.stream(*stream)?;
+                self.change_stream(seq, *stream, |stream, _, _| {
+                    stream.dedup.duplicates = stream.dedup.duplicates.saturating_add(1);
+                    Ok(())
+                })
+            }
+            Record::Released { group, rows } => self.released(seq, group, rows),
+            Record::ExpirySet { stream, at_ms } => {
+                self.stream(*stream)?;
+                let (database, mut stamp) = self.database_mut(seq, stream.db)?;
+                Ok(database.set_expiry(stream.no, *at_ms, &mut stamp)?)
+            }
+            Record::StreamRenamed { stream, name } => {
+                self.stream(*stream)?;
+                let (database, mut stamp) = self.database_mut(seq, stream.db)?;
+                ensure_free(database, name)?;
+                Ok(database.rename(stream.no, owned(name), &mut stamp)?)
+            }
+            Record::StreamMoved { stream, to } => self.moved(seq, *stream, *to),
+            Record::StreamCopied { from, to, name } => self.copied(seq, *from, *to, name),
+            Record::DatabasesSwapped { one, other } => {
+                let (one, other) = (self.position(*one)?, self.position(*other)?);
+                self.databases.swap(one, other);
                 Ok(())
             }
         }
@@ -86,6 +134,18 @@ impl State {
     pub(crate) fn finish(&mut self, seq: Seq) {
         debug_assert_eq!(seq, self.applied.next());
         self.applied = seq;
+    }
+
+    /// Where a database is.
+    fn position(&self, no: DbNo) -> Result<usize, Misfit> {
+        self.databases.iter().position(|database| database.no() == no).ok_or_else(|| no_database(no))
+    }
+
+    /// A database to be changed; not what lies within a stream, see [`State::change_stream`].
+    fn database_mut(&mut self, seq: Seq, no: DbNo) -> Result<(&mut Database, Stamp<'_>), Misfit> {
+        let at = self.position(no)?;
+        let stamp = Stamp { seq, next_page: &mut self.next_page, shared_through: Seq::ZERO };
+        Ok((&mut self.databases[at], stamp))
     }
 
     fn stream(&self, at: StreamAt) -> Result<&Stream, Misfit> {
@@ -112,15 +172,16 @@ impl State {
         change: impl FnOnce(&mut Stream, &mut Stamp<'_>, &mut Trash) -> Result<(), Needs>,
     ) -> Applied {
         let Self { databases, next_page, trash, .. } = self;
-        let mut stamp = Stamp { seq, next_page };
-        let database = databases.iter_mut().find(|database| database.no == at.db);
-        let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
-        let changed =
-            database.streams.update(&at.no, &mut stamp, |stream, stamp| change(stream, stamp, trash))?;
+        let mut stamp = Stamp { seq, next_page, shared_through: Seq::ZERO };
+        let database = databases.iter_mut().find(|database| database.no() == at.db);
+        let database = database.ok_or_else(|| no_database(at.db))?;
+        let changed = database.change(at.no, &mut stamp, |stream, stamp| {
+            let shared_through = stream.shared_through;
+            change(stream, &mut Stamp { seq, next_page: stamp.next_page, shared_through }, trash)
+        })?;
         changed.ok_or_else(|| Misfit(format!("there is no stream {}", at.no)))?.map_err(Misfit::from)
     }
 
-    /// Changes a group that is known to exist.
     fn change_group(
         &mut self,
         seq: Seq,
@@ -133,29 +194,51 @@ impl State {
         })
     }
 
-    fn stream_created(&mut self, seq: Seq, at: StreamAt, name: Bytes) -> Applied {
-        ensure(at.no == self.next_stream, || format!("stream {} is not the next one", at.no))?;
-        let Self { databases, next_page, .. } = self;
-        let mut stamp = Stamp { seq, next_page };
-        let database = databases.iter_mut().find(|database| database.no == at.db);
-        let database = database.ok_or_else(|| Misfit(format!("there is no database {}", at.db)))?;
-        ensure(database.names.get::<[u8]>(&name)?.is_none(), || {
-            format!("the name {name:?} is bound already")
-        })?;
-        database.names.insert(Name { name: name.clone(), stream: at.no }, &mut stamp)?;
-        database.streams.insert(Stream::new(at.no, name), &mut stamp)?;
+    fn stream_created(&mut self, seq: Seq, at: StreamAt, name: &Blob<'_>) -> Applied {
+        self.ensure_next(at.no)?;
+        let (database, mut stamp) = self.database_mut(seq, at.db)?;
+        ensure_free(database, name)?;
+        database.add(Stream::new(at.no, owned(name)), &mut stamp)?;
         self.next_stream = self.next_stream.next();
         Ok(())
     }
 
+    fn ensure_next(&self, no: StreamNo) -> Applied {
+        ensure(no == self.next_stream, || format!("stream {no} is not the next one"))
+    }
+
     fn stream_deleted(&mut self, seq: Seq, at: StreamAt) -> Applied {
-        let name = self.stream(at)?.name.clone();
-        let Self { databases, next_page, trash, .. } = self;
-        let mut stamp = Stamp { seq, next_page };
-        if let Some(database) = databases.iter_mut().find(|database| database.no == at.db) {
-            database.names.remove::<[u8]>(&name, &mut stamp)?;
-            trash.push(Box::new(database.streams.remove(&at.no, &mut stamp)?));
+        self.stream(at)?;
+        let (database, mut stamp) = self.database_mut(seq, at.db)?;
+        let stream = database.take(at.no, &mut stamp)?;
+        self.trash.push(Box::new(stream));
+        Ok(())
+    }
+
+    fn moved(&mut self, seq: Seq, at: StreamAt, to: DbNo) -> Applied {
+        let name = Blob(self.stream(at)?.name.to_vec().into());
+        ensure(at.db != to, || format!("stream {} is in database {to} already", at.no))?;
+        ensure_free(&self.databases[self.position(to)?], &name)?;
+        let (database, mut stamp) = self.database_mut(seq, at.db)?;
+        if let Some(stream) = database.take(at.no, &mut stamp)? {
+            let (database, mut stamp) = self.database_mut(seq, to)?;
+            database.add(stream, &mut stamp)?;
         }
+        Ok(())
+    }
+
+    /// Both streams have the same pages from now on, until either changes one.
+    fn copied(&mut self, seq: Seq, from: StreamAt, to: StreamAt, name: &Blob<'_>) -> Applied {
+        self.ensure_next(to.no)?;
+        ensure_free(&self.databases[self.position(to.db)?], name)?;
+        let copy = Stream { no: to.no, name: owned(name), shared_through: seq, ..self.stream(from)?.clone() };
+        self.change_stream(seq, from, |stream, _, _| {
+            stream.shared_through = seq;
+            Ok(())
+        })?;
+        let (database, mut stamp) = self.database_mut(seq, to.db)?;
+        database.add(copy, &mut stamp)?;
+        self.next_stream = self.next_stream.next();
         Ok(())
     }
 
@@ -249,8 +332,7 @@ impl State {
         self.find_consumer(at, owner)?;
         self.change_group(seq, at, |group, stamp| {
             for id in ids {
-                let row = Pending { id: *id, owner, delivered_ms: at_ms, delivery_count: 1 };
-                group.pending.put(row, stamp)?;
+                group.pending.put(Pending::owned(*id, owner, at_ms, 1), stamp)?;
             }
             group.cursor = cursor;
             if !ids.is_empty() {
@@ -271,9 +353,15 @@ impl State {
         self.find_consumer(at, owner)?;
         self.change_group(seq, at, |group, stamp| {
             for ClaimedRow { id, delivered_ms, delivery_count } in rows.iter().copied() {
-                group.pending.put(Pending { id, owner, delivered_ms, delivery_count }, stamp)?;
+                group.pending.put(Pending::owned(id, owner, delivered_ms, delivery_count), stamp)?;
             }
             active_ms.map_or(Ok(()), |at_ms| group.set_active(owner, at_ms, stamp))
+        })
+    }
+
+    fn released(&mut self, seq: Seq, at: &GroupAt<'_>, rows: &[ReleasedRow]) -> Applied {
+        self.change_group(seq, at, |group, stamp| {
+            rows.iter().try_for_each(|row| group.pending.release(row.id, row.delivery_count, stamp))
         })
     }
 

@@ -4,10 +4,11 @@
 use xxhash_rust::xxh3::Xxh3;
 
 use super::State;
+use super::dedup::Dedup;
 use super::entries::Visit;
 use super::group::Group;
 use super::stream::Stream;
-use crate::id::EntryId;
+use crate::id::{ConsumerNo, EntryId};
 use crate::record::Cursor;
 
 /// Collects what is to be compared, each part with its length or of fixed size, so that no two contents look alike.
@@ -48,15 +49,10 @@ impl State {
         digest.number(self.next_stream.get());
         digest.number(self.next_consumer.get());
         for database in &self.databases {
-            digest.number(database.no.get());
+            digest.number(database.no().get());
             digest.number(database.key_count());
-            for name in database.names.rows() {
-                digest.bytes(&name.name);
-                digest.number(name.stream.get());
-            }
-            for stream in database.streams.rows() {
-                stream_digest(&mut digest, stream);
-            }
+            database.names().for_each(|name| digest.bytes(name));
+            database.streams().for_each(|stream| stream_digest(&mut digest, stream));
         }
         digest.0.digest128()
     }
@@ -68,6 +64,8 @@ fn stream_digest(digest: &mut Digest, stream: &Stream) {
     digest.id(stream.last_id);
     digest.id(stream.max_deleted_id);
     digest.number(stream.entries_added);
+    digest.option(stream.expires_ms);
+    dedup_digest(digest, &stream.dedup);
     digest.number(stream.entries.len());
     // Where nodes end decides what `~` trimming removes, so it is content.
     let nodes = stream.entries.visit_nodes(|node| {
@@ -85,6 +83,19 @@ fn stream_digest(digest: &mut Digest, stream: &Stream) {
     stream.groups().for_each(|group| group_digest(digest, group));
 }
 
+fn dedup_digest(digest: &mut Digest, dedup: &Dedup) {
+    digest.number(dedup.config.duration_secs);
+    digest.number(dedup.config.maxsize);
+    digest.number(dedup.added);
+    digest.number(dedup.duplicates);
+    for row in dedup.rows() {
+        digest.bytes(&row.producer);
+        digest.bytes(&row.iid);
+        digest.id(row.id);
+        digest.number(row.at_ms);
+    }
+}
+
 fn group_digest(digest: &mut Digest, group: &Group) {
     digest.bytes(&group.name);
     digest.cursor(group.cursor);
@@ -99,8 +110,10 @@ fn group_digest(digest: &mut Digest, group: &Group) {
     digest.number(group.pending.len());
     for row in group.pending.rows() {
         digest.id(row.id);
-        digest.number(row.owner.get());
-        digest.number(row.delivered_ms);
+        digest.option(row.owner().map(ConsumerNo::get));
+        digest.number(row.delivered_ms());
         digest.number(row.delivery_count);
     }
+    // The order in which they were released decides who gets them first.
+    group.pending.released().for_each(|id| digest.id(id));
 }

@@ -338,6 +338,35 @@ impl Entries {
         Ok(found)
     }
 
+    /// The ids from one to another, ascending, until `visit` says stop.
+    pub(crate) fn visit_ids(
+        &self,
+        first: EntryId,
+        last: EntryId,
+        mut visit: impl FnMut(EntryId) -> Visit,
+    ) -> Result<(), Needs> {
+        let mut page = self.pages.leaf(&first)?;
+        while let Some(current) = page {
+            for node in current.nodes.iter().filter(|node| node.last_id >= first) {
+                for entry in node.live().skip_while(|entry| entry.id < first) {
+                    if entry.id > last || visit(entry.id) == Visit::Stop {
+                        return Ok(());
+                    }
+                }
+            }
+            let Some(tail) = current.nodes.last().filter(|tail| tail.last_id < last) else { break };
+            page = self.pages.leaf_after(&tail.last_id)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes its pages take.
+    pub(crate) fn memory_bytes(&self) -> Result<u64, Needs> {
+        let mut bytes = 0;
+        self.pages.for_each_leaf(&mut |page: &Page| bytes += page.weight() as u64)?;
+        Ok(bytes)
+    }
+
     /// Calls `each` for every entry, in order.
     pub(super) fn for_each(&self, mut each: impl FnMut(EntryId, &Fields)) -> Result<(), Needs> {
         self.pages.for_each_leaf(&mut |page: &Page| {
@@ -538,7 +567,7 @@ mod tests {
     fn entries_added_after_the_last_id_went_back_are_found() {
         for opens_node in [false, true] {
             let (mut entries, mut next_page) = (Entries::default(), PageNo::ZERO);
-            let mut stamp = Stamp { seq: Seq::new(1), next_page: &mut next_page };
+            let mut stamp = Stamp { seq: Seq::new(1), next_page: &mut next_page, shared_through: Seq::ZERO };
             let fields = Fields::from_pairs([("f", "v")]);
             let id = |ms| EntryId::new(ms, 0);
             entries.append(id(1), &fields, true, &mut stamp).unwrap();
@@ -577,7 +606,8 @@ mod tests {
             let mut pages = PageNo::ZERO;
             let mut last = EntryId::MIN;
             for step in 1..400u64 {
-                let mut stamp = Stamp { seq: Seq::new(step), next_page: &mut pages };
+                let mut stamp =
+                    Stamp { seq: Seq::new(step), next_page: &mut pages, shared_through: Seq::ZERO };
                 let some_id = model.keys().nth(random(model.len() as u64 + 1) as usize).copied();
                 match random(10) {
                     0..7 => {

@@ -7,6 +7,8 @@
 //! A clone shares all pages ([`tree`]) and takes microseconds, whatever the size: that is what a snapshot dumps.
 
 mod apply;
+mod database;
+mod dedup;
 pub(crate) mod digest;
 pub(crate) mod entries;
 pub(crate) mod group;
@@ -19,12 +21,11 @@ pub(crate) mod tree;
 use std::collections::HashSet;
 use std::fmt;
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use self::rows::{Row, RowCount, Rows, weight_of_name};
+pub(crate) use self::database::{Database, Name};
 use self::stream::Stream;
-use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash, Tree};
+use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash};
 use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};
 use crate::record::{Record, StreamAt};
 
@@ -42,40 +43,6 @@ pub(crate) struct State {
     /// What changes dropped, to be freed where it takes nobody's time.
     #[serde(skip)]
     trash: Trash,
-}
-
-/// A database: names, and the streams they are bound to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Database {
-    no: DbNo,
-    names: Tree<Rows<Name>>,
-    streams: Tree<Rows<Stream>>,
-}
-
-/// A name and what it is bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Name {
-    pub(crate) name: Bytes,
-    pub(crate) stream: StreamNo,
-}
-
-impl Row for Name {
-    type Key = Bytes;
-    type Summary = RowCount;
-    const LEAF_ROWS_MAX: usize = 64;
-    const WEIGHS: bool = true;
-
-    fn key(&self) -> &Bytes {
-        &self.name
-    }
-
-    fn weight(&self) -> usize {
-        weight_of_name(&self.name)
-    }
-
-    fn count(&self, summary: &mut RowCount) {
-        summary.0 += 1;
-    }
 }
 
 /// A record that does not fit the state. Live that is a bug of ours; in replay it is damage.
@@ -116,43 +83,6 @@ impl Default for State {
     }
 }
 
-impl Database {
-    fn new(no: DbNo) -> Self {
-        Self { no, names: Tree::default(), streams: Tree::default() }
-    }
-
-    /// Its number for life.
-    pub(crate) fn no(&self) -> DbNo {
-        self.no
-    }
-
-    /// How many keys it has.
-    pub(crate) fn key_count(&self) -> u64 {
-        self.names.summary().0
-    }
-
-    /// The stream that a name is bound to.
-    pub(crate) fn stream(&self, name: &[u8]) -> Result<Option<&Stream>, Needs> {
-        match self.names.get(name)? {
-            Some(bound) => self.streams.get(&bound.stream),
-            None => Ok(None),
-        }
-    }
-
-    /// The names, in byte order.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &Bytes> {
-        self.names.rows().map(|row| &row.name)
-    }
-
-    /// The streams from a number on: the order in which they were created.
-    pub(crate) fn streams_from(
-        &self,
-        no: StreamNo,
-    ) -> Result<impl Iterator<Item = Result<&Stream, Needs>> + use<'_>, Needs> {
-        self.streams.range_from(&no)
-    }
-}
-
 impl State {
     /// The last batch applied.
     pub(crate) fn applied(&self) -> Seq {
@@ -171,14 +101,14 @@ impl State {
 
     /// The index where a database is now.
     pub(crate) fn index_of(&self, no: DbNo) -> Option<DbIndex> {
-        let at = self.databases.iter().position(|database| database.no == no)?;
+        let at = self.databases.iter().position(|database| database.no() == no)?;
         DbIndex::new(u8::try_from(at).ok()?)
     }
 
     /// The stream with that number.
     pub(crate) fn stream_at(&self, at: StreamAt) -> Result<Option<&Stream>, Needs> {
-        match self.databases.iter().find(|database| database.no == at.db) {
-            Some(database) => database.streams.get(&at.no),
+        match self.databases.iter().find(|database| database.no() == at.db) {
+            Some(database) => database.stream_no(at.no),
             None => Ok(None),
         }
     }
@@ -201,6 +131,20 @@ impl State {
         Ok(copy)
     }
 
+    /// When the next key expires (Unix ms), if any does.
+    pub(crate) fn next_expiry_ms(&self) -> Option<u64> {
+        self.databases.iter().filter_map(|database| Some(database.expiries().next()?.0)).min()
+    }
+
+    /// Up to `most` streams that have expired by a time (Unix ms).
+    pub(crate) fn expired_by(&self, now_ms: u64, most: usize) -> Vec<StreamAt> {
+        let expired = |database: &Database| -> Vec<StreamAt> {
+            let due = database.expiries().take_while(|(at_ms, _)| *at_ms <= now_ms);
+            due.map(|(_, no)| StreamAt { db: database.no(), no }).take(most).collect()
+        };
+        self.databases.iter().flat_map(expired).take(most).collect()
+    }
+
     /// What changes dropped since the last call.
     pub(crate) fn take_trash(&mut self) -> Trash {
         std::mem::take(&mut self.trash)
@@ -214,8 +158,7 @@ impl State {
     pub(crate) fn dump(&self, since: Seq, sink: &mut dyn PartSink) -> Result<Vec<u8>, Stopped> {
         let mut dump = Dump::new(since, sink);
         for database in &self.databases {
-            database.names.dump(&mut dump)?;
-            database.streams.dump(&mut dump)?;
+            database.dump(&mut dump)?;
         }
         Ok(bincode::serde::encode_to_vec(self, CONFIG)
             .expect("the head of the state is always encodable into memory"))
@@ -228,20 +171,20 @@ impl State {
         parts: &mut dyn Parts,
         kept: &HashSet<PartKey>,
     ) -> Result<Vec<PartKey>, LoadError> {
-        let comparison = Comparison { parts, kept, read_all: false, dropped: Vec::new() };
+        let comparison = Comparison::new(parts, kept, false);
         Self::compare(head, comparison)
     }
 
     /// Reads all parts of a saved state, as loading it would, and keeps none.
     pub(crate) fn read_through(head: &[u8], parts: &mut dyn Parts) -> Result<(), LoadError> {
-        let comparison = Comparison { parts, kept: &HashSet::new(), read_all: true, dropped: Vec::new() };
+        let kept = HashSet::new();
+        let comparison = Comparison::new(parts, &kept, true);
         Self::compare(head, comparison).map(drop)
     }
 
     fn compare(head: &[u8], mut comparison: Comparison<'_>) -> Result<Vec<PartKey>, LoadError> {
         for database in &Self::decode_head(head)?.databases {
-            database.names.dropped(&mut comparison)?;
-            database.streams.dropped(&mut comparison)?;
+            database.dropped(&mut comparison)?;
         }
         Ok(comparison.dropped)
     }
@@ -250,8 +193,7 @@ impl State {
     pub(crate) fn load(head: &[u8], parts: &mut dyn Parts) -> Result<Self, LoadError> {
         let mut state = Self::decode_head(head)?;
         for database in &mut state.databases {
-            database.names.load(parts)?;
-            database.streams.load(parts)?;
+            database.load(parts)?;
         }
         Ok(state)
     }
@@ -270,20 +212,6 @@ impl State {
 
     /// Says what is wrong with the state itself, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
-        for database in &self.databases {
-            database.names.check_rows()?;
-            database.streams.check_rows()?;
-            if database.names.summary() != database.streams.summary() {
-                return Err(format!("database {} has not as many streams as names", database.no));
-            }
-            for name in database.names.rows() {
-                let stream = database.streams.get(&name.stream).ok().flatten();
-                if stream.is_none_or(|stream| stream.name != name.name) {
-                    return Err(format!("the name {:?} is not that of its stream", name.name));
-                }
-            }
-            database.streams.rows().try_for_each(Stream::check)?;
-        }
-        Ok(())
+        self.databases.iter().try_for_each(Database::check)
     }
 }

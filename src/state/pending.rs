@@ -1,7 +1,9 @@
-//! The pending entries list of a group: who owns which delivered entry, since when, for which time.
+//! The pending entries list of a group: who owns which delivered entry, since when, for which time; and which of them
+//! were given back, in which order.
 //!
-//! The rows by id are state and lie in pages. The ids by owner are derived from them, never dumped, and rebuilt
-//! when a snapshot is loaded. Nobody outside this file can change one without the other (I6).
+//! The rows by id are state and lie in pages. The ids by owner, by delivery time and by release are derived from them,
+//! never dumped, and rebuilt when a snapshot is loaded. Nobody outside this file can change one without the others
+//! (I6).
 
 use imbl::{OrdMap, OrdSet};
 use serde::{Deserialize, Serialize};
@@ -10,13 +12,35 @@ use super::rows::{Row, Rows};
 use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
 use crate::id::{ConsumerNo, EntryId};
 
-/// A delivered entry that nobody has acknowledged.
+/// A delivered entry that nobody has acknowledged: owned by a consumer since its delivery, or released.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pending {
     pub(crate) id: EntryId,
-    pub(crate) owner: ConsumerNo,
-    pub(crate) delivered_ms: u64,
+    /// Whose it is; [`NOBODY`] if it was released.
+    holder: ConsumerNo,
+    /// Since when (Unix ms); its place in the order of releases if it was released.
+    since: u64,
     pub(crate) delivery_count: u64,
+}
+
+/// Numbers of consumers begin at 1.
+const NOBODY: ConsumerNo = ConsumerNo::ZERO;
+
+impl Pending {
+    /// A row that a consumer owns.
+    pub(crate) fn owned(id: EntryId, owner: ConsumerNo, delivered_ms: u64, delivery_count: u64) -> Self {
+        Self { id, holder: owner, since: delivered_ms, delivery_count }
+    }
+
+    /// Who owns it; nobody if it was released.
+    pub(crate) fn owner(&self) -> Option<ConsumerNo> {
+        (self.holder != NOBODY).then_some(self.holder)
+    }
+
+    /// When it was delivered (Unix ms); 0 if it was released.
+    pub(crate) fn delivered_ms(&self) -> u64 {
+        if self.holder == NOBODY { 0 } else { self.since }
+    }
 }
 
 /// What the pages above know of pending rows: enough to pass over those that are too young.
@@ -49,7 +73,7 @@ impl Row for Pending {
     }
 
     fn count(&self, summary: &mut PendingOutline) {
-        summary.add(&PendingOutline { count: 1, oldest_delivered_ms: self.delivered_ms });
+        summary.add(&PendingOutline { count: 1, oldest_delivered_ms: self.delivered_ms() });
     }
 }
 
@@ -59,6 +83,12 @@ pub(crate) struct PendingList {
     rows: Tree<Rows<Pending>>,
     #[serde(skip)]
     by_owner: OrdMap<ConsumerNo, OrdSet<EntryId>>,
+    /// Those that are owned, oldest delivery first.
+    #[serde(skip)]
+    by_delivery: OrdSet<(u64, EntryId)>,
+    /// Those that were released, first come first, by their place in the order.
+    #[serde(skip)]
+    released: OrdMap<u64, EntryId>,
 }
 
 impl PendingList {
@@ -104,22 +134,61 @@ impl PendingList {
         self.by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range(id..).copied())
     }
 
+    /// How many were released.
+    pub(crate) fn released_count(&self) -> u64 {
+        self.released.len() as u64
+    }
+
+    /// The ids that were released, first come first.
+    pub(crate) fn released(&self) -> impl Iterator<Item = EntryId> + use<'_> {
+        self.released.values().copied()
+    }
+
+    /// The ids that are owned and were delivered no later than that (Unix ms), oldest delivery first.
+    pub(crate) fn delivered_by(&self, latest_ms: u64) -> impl Iterator<Item = EntryId> + use<'_> {
+        self.by_delivery.range(..=(latest_ms, EntryId::MAX)).map(|(_, id)| *id)
+    }
+
+    /// The first delivery (Unix ms), of those that are owned.
+    pub(crate) fn first_delivery(&self) -> Option<u64> {
+        self.by_delivery.get_min().map(|(at, _)| *at)
+    }
+
+    /// The first delivery after that time (Unix ms), of those that are owned.
+    pub(crate) fn next_delivery_after(&self, ms: u64) -> Option<u64> {
+        self.by_delivery.range((ms.checked_add(1)?, EntryId::MIN)..).next().map(|(at, _)| *at)
+    }
+
     /// Puts a row in its place: a new one, or another owner, time or count for one that is there.
     pub(super) fn put(&mut self, row: Pending, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         let before = self.rows.insert(row, stamp)?;
-        match before {
-            Some(before) if before.owner == row.owner => return Ok(()),
-            Some(before) => self.disown(before.owner, row.id),
-            None => {}
+        if let Some(before) = &before {
+            if before.holder == row.holder && row.holder != NOBODY {
+                self.by_delivery.remove(&(before.since, row.id));
+                self.by_delivery.insert((row.since, row.id));
+                return Ok(());
+            }
+            self.unlist(before);
         }
-        self.by_owner.entry(row.owner).or_default().insert(row.id);
+        self.list(&row);
         Ok(())
+    }
+
+    /// Takes a row's owner away, and puts it at the end of those that were released.
+    pub(super) fn release(
+        &mut self,
+        id: EntryId,
+        delivery_count: u64,
+        stamp: &mut Stamp<'_>,
+    ) -> Result<(), Needs> {
+        let place = self.released.get_max().map_or(0, |(last, _)| *last) + 1;
+        self.put(Pending { id, holder: NOBODY, since: place, delivery_count }, stamp)
     }
 
     /// Takes a row out; answers whether it was there.
     pub(super) fn remove(&mut self, id: EntryId, stamp: &mut Stamp<'_>) -> Result<bool, Needs> {
         let Some(row) = self.rows.remove(&id, stamp)? else { return Ok(false) };
-        self.disown(row.owner, id);
+        self.unlist(&row);
         Ok(true)
     }
 
@@ -127,17 +196,35 @@ impl PendingList {
     pub(super) fn remove_owner(&mut self, owner: ConsumerNo, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         if let Some(ids) = self.by_owner.remove(&owner) {
             for id in &ids {
-                self.rows.remove(id, stamp)?;
+                if let Some(row) = self.rows.remove(id, stamp)? {
+                    self.by_delivery.remove(&(row.since, *id));
+                }
             }
         }
         Ok(())
     }
 
-    fn disown(&mut self, owner: ConsumerNo, id: EntryId) {
-        if let Some(ids) = self.by_owner.get_mut(&owner) {
-            ids.remove(&id);
+    /// Puts a row into the derived lists.
+    fn list(&mut self, row: &Pending) {
+        if row.holder == NOBODY {
+            self.released.insert(row.since, row.id);
+            return;
+        }
+        self.by_owner.entry(row.holder).or_default().insert(row.id);
+        self.by_delivery.insert((row.since, row.id));
+    }
+
+    /// Takes a row out of the derived lists.
+    fn unlist(&mut self, row: &Pending) {
+        if row.holder == NOBODY {
+            self.released.remove(&row.since);
+            return;
+        }
+        self.by_delivery.remove(&(row.since, row.id));
+        if let Some(ids) = self.by_owner.get_mut(&row.holder) {
+            ids.remove(&row.id);
             if ids.is_empty() {
-                self.by_owner.remove(&owner);
+                self.by_owner.remove(&row.holder);
             }
         }
     }
@@ -152,25 +239,37 @@ impl PendingList {
 
     pub(super) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
         self.rows.load(parts)?;
-        for row in self.rows.rows() {
-            self.by_owner.entry(row.owner).or_default().insert(row.id);
-        }
+        let rows: Vec<Pending> = self.rows.rows().copied().collect();
+        rows.iter().for_each(|row| self.list(row));
         Ok(())
     }
 
-    /// Says what is wrong, if anything is: the two indexes must agree (I6).
+    /// Says what is wrong, if anything is: the indexes must agree (I6).
     pub(super) fn check(&self, is_consumer: impl Fn(ConsumerNo) -> bool) -> Result<(), String> {
         self.rows.check_rows()?;
         let owned: usize = self.by_owner.values().map(OrdSet::len).sum();
-        if owned as u64 != self.len() {
-            return Err(format!("{} rows are pending, but consumers own {owned}", self.len()));
+        if (owned + self.released.len()) as u64 != self.len() || self.by_delivery.len() != owned {
+            return Err(format!(
+                "{} rows are pending, but consumers own {owned} and {} were released",
+                self.len(),
+                self.released.len()
+            ));
         }
         for row in self.rows() {
-            if !self.by_owner.get(&row.owner).is_some_and(|ids| ids.contains(&row.id)) {
-                return Err(format!("{} is pending for consumer {}, who does not own it", row.id, row.owner));
+            let Some(owner) = row.owner() else {
+                if self.released.get(&row.since) != Some(&row.id) {
+                    return Err(format!("{} was released, and is not where it should be", row.id));
+                }
+                continue;
+            };
+            if !self.by_owner.get(&owner).is_some_and(|ids| ids.contains(&row.id)) {
+                return Err(format!("{} is pending for consumer {owner}, who does not own it", row.id));
             }
-            if !is_consumer(row.owner) {
-                return Err(format!("{} is pending for consumer {}, who does not exist", row.id, row.owner));
+            if !self.by_delivery.contains(&(row.since, row.id)) {
+                return Err(format!("{} is not found by its delivery", row.id));
+            }
+            if !is_consumer(owner) {
+                return Err(format!("{} is pending for consumer {owner}, who does not exist", row.id));
             }
         }
         Ok(())

@@ -30,6 +30,11 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     /// See [`Leaf::NESTS`].
     const NESTS: bool = false;
 
+    /// See [`Leaf::shares`].
+    fn shares(_summary: &Self::Summary) -> bool {
+        false
+    }
+
     /// See [`Leaf::dump_nested`].
     ///
     /// # Errors
@@ -86,6 +91,10 @@ impl<R: Row> Leaf for Rows<R> {
     type Summary = R::Summary;
     const WEIGHT_MAX: usize = R::LEAF_ROWS_MAX;
     const NESTS: bool = R::NESTS;
+
+    fn shares(summary: &R::Summary) -> bool {
+        R::shares(summary)
+    }
 
     fn first_key(&self) -> Option<R::Key> {
         self.rows.first().map(|row| row.key().clone())
@@ -328,7 +337,8 @@ mod tests {
             let (mut dumped, mut saved) = (Seq::ZERO, Tree::<Rows<Number>>::default());
             let keys = 1 + seed * 40;
             for step in 1..600u64 {
-                let mut stamp = Stamp { seq: Seq::new(step), next_page: &mut pages };
+                let mut stamp =
+                    Stamp { seq: Seq::new(step), next_page: &mut pages, shared_through: Seq::ZERO };
                 let key = if seed % 2 == 0 { step } else { random(&mut dice) % keys };
                 match random(&mut dice) % 8 {
                     0..=4 => {
@@ -355,9 +365,8 @@ mod tests {
                         store.kept.clear();
                         tree.dump(&mut Dump::new(dumped, &mut store)).unwrap();
                         dumped = Seq::new(step);
-                        let (kept, dropped) = (store.kept.clone(), Vec::new());
-                        let mut comparison =
-                            Comparison { parts: &mut store, kept: &kept, read_all: false, dropped };
+                        let kept = store.kept.clone();
+                        let mut comparison = Comparison::new(&mut store, &kept, false);
                         saved.dropped(&mut comparison).unwrap();
                         for key in comparison.dropped {
                             assert!(store.parts.remove(&key).is_some(), "seed {seed}: {key:?} went twice");

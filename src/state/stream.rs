@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::dedup::Dedup;
 use super::entries::Entries;
 use super::group::Group;
-use super::rows::{Row, RowCount, Rows, weight_of_name};
-use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stopped, Tree};
-use crate::id::{EntryId, StreamNo};
+use super::rows::{Row, Rows, weight_of_name};
+use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stopped, Summary, Tree};
+use crate::id::{EntryId, Seq, StreamNo};
 use crate::record::Cursor;
 
 /// A stream.
@@ -24,9 +25,34 @@ pub(crate) struct Stream {
     pub(crate) entries_added: u64,
     pub(crate) entries: Entries,
     pub(super) groups: Tree<Rows<Group>>,
+    pub(crate) dedup: Dedup,
+    /// When it expires (Unix ms).
+    pub(crate) expires_ms: Option<u64>,
+    /// The batch in which it was copied last, or copied from another one: pages that were not changed since may be part
+    /// of both. See [`Stamp::shared_through`](super::tree::Stamp::shared_through).
+    pub(super) shared_through: Seq,
+}
+
+/// How many streams there are, and how many of them may share pages with another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StreamCount {
+    pub(super) streams: u64,
+    shared: u64,
+}
+
+impl Summary for StreamCount {
+    fn add(&mut self, other: &Self) {
+        self.streams += other.streams;
+        self.shared += other.shared;
+    }
 }
 
 impl Stream {
+    /// Whether it was copied, or is a copy.
+    fn is_shared(&self) -> bool {
+        self.shared_through != Seq::ZERO
+    }
+
     pub(super) fn new(no: StreamNo, name: Bytes) -> Self {
         Self {
             no,
@@ -36,6 +62,9 @@ impl Stream {
             entries_added: 0,
             entries: Entries::default(),
             groups: Tree::default(),
+            dedup: Dedup::default(),
+            expires_ms: None,
+            shared_through: Seq::ZERO,
         }
     }
 
@@ -127,8 +156,34 @@ impl Stream {
         Ok(Cursor { last_delivered_id: id, entries_read })
     }
 
+    /// Whether a group still has to do with an entry: it has not read it yet, or it has it pending.
+    pub(crate) fn is_referenced(&self, id: EntryId) -> Result<bool, Needs> {
+        for group in self.groups() {
+            if id > group.cursor.last_delivered_id || group.pending.get(id)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(crate) fn memory_bytes(&self) -> Result<u64, Needs> {
+        // A row, and its places in the lists by owner and by delivery.
+        const PENDING_BYTES: u64 = 96;
+        const NAMED_BYTES: u64 = 160;
+        let mut bytes = size_of::<Self>() as u64 + self.name.len() as u64 + self.entries.memory_bytes()?;
+        for group in self.groups() {
+            bytes += NAMED_BYTES + group.name.len() as u64 + group.pending.len() * PENDING_BYTES;
+            bytes += group.consumers().map(|consumer| NAMED_BYTES + consumer.name.len() as u64).sum::<u64>();
+        }
+        let remembered =
+            self.dedup.rows().map(|row| NAMED_BYTES + (row.producer.len() + row.iid.len()) as u64);
+        Ok(bytes + remembered.sum::<u64>())
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         self.entries.check()?;
+        self.dedup.check()?;
         let top = self.entries.last_id().map_err(|needs| format!("{needs:?}"))?;
         if top.is_some_and(|top| top > self.last_id) {
             return Err(format!("stream {} has an entry above its last id", self.no));
@@ -140,7 +195,7 @@ impl Stream {
 
 impl Row for Stream {
     type Key = StreamNo;
-    type Summary = RowCount;
+    type Summary = StreamCount;
     const LEAF_ROWS_MAX: usize = 16;
     const WEIGHS: bool = true;
     const NESTS: bool = true;
@@ -153,22 +208,35 @@ impl Row for Stream {
         weight_of_name(&self.name)
     }
 
-    fn count(&self, summary: &mut RowCount) {
-        summary.0 += 1;
+    fn count(&self, summary: &mut StreamCount) {
+        summary.streams += 1;
+        summary.shared += u64::from(self.is_shared());
     }
 
     fn dump_nested(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
-        self.entries.pages.dump(dump)?;
-        self.groups.dump(dump)
+        dump.sharing(self.is_shared(), |dump| {
+            self.entries.pages.dump(dump)?;
+            self.groups.dump(dump)?;
+            self.dedup.dump(dump)
+        })
+    }
+
+    fn shares(summary: &StreamCount) -> bool {
+        summary.shared > 0
     }
 
     fn dropped_nested(&self, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
         self.entries.pages.dropped(comparison)?;
-        self.groups.dropped(comparison)
+        self.groups.dropped(comparison)?;
+        self.dedup.dropped(comparison)
     }
 
     fn load_nested(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
-        self.entries.pages.load(parts)?;
-        self.groups.load(parts)
+        parts.share(self.is_shared());
+        let loaded = (self.entries.pages.load(parts))
+            .and_then(|()| self.groups.load(parts))
+            .and_then(|()| self.dedup.load(parts));
+        parts.share(false);
+        loaded
     }
 }

@@ -8,6 +8,7 @@
 //! A page is a leaf, or a branch: a list of children with their first key, their summary, their number and
 //! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -43,6 +44,11 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
     fn merge(&mut self, next: Self);
     /// Whether trees lie within its items.
     const NESTS: bool = false;
+
+    /// Whether pages below what is summed up may be part of more than one tree, so that a dump has to name each of them.
+    fn shares(_summary: &Self::Summary) -> bool {
+        false
+    }
 
     /// Hands the pages of the trees that lie within its items to a dump.
     ///
@@ -82,6 +88,9 @@ pub(crate) struct Stamp<'a> {
     pub(crate) seq: Seq,
     /// The next free page number.
     pub(crate) next_page: &'a mut PageNo,
+    /// Pages that were not changed after this batch may be part of another stream too, since that was copied from this
+    /// one or the other way round: what is changed here becomes a page of its own.
+    pub(crate) shared_through: Seq,
 }
 
 impl Stamp<'_> {
@@ -89,6 +98,12 @@ impl Stamp<'_> {
         let no = *self.next_page;
         *self.next_page = no.next();
         no
+    }
+
+    /// The name of a page that was changed.
+    fn renew(&mut self, part: PartKey) -> PartKey {
+        let page = if part.changed_at <= self.shared_through { self.page() } else { part.page };
+        PartKey { changed_at: self.seq, page }
     }
 }
 
@@ -100,6 +115,14 @@ pub struct Needs(pub PartKey);
 pub(crate) trait Parts {
     /// The bytes of a part.
     fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String>;
+    /// From now on, pages may have been loaded before as part of another stream, or be so later.
+    fn share(&mut self, _shares: bool) {}
+    /// A page that was loaded before, while pages were shared.
+    fn loaded(&self, _key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
+        None
+    }
+    /// Told of each page that was loaded.
+    fn remember(&mut self, _key: PartKey, _page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {}
 }
 
 /// Why a snapshot could not be loaded: which part, and what is wrong with it.
@@ -122,7 +145,8 @@ pub(crate) trait PartSink {
     /// # Errors
     /// To get no more of them; why is the sink's own business.
     fn changed(&mut self, key: PartKey, bytes: Vec<u8>) -> Result<(), Stopped>;
-    /// A part that did not change; neither did those below it, which are not shown.
+    /// A part that did not change; neither did those below it, which are not shown unless they may be part of another
+    /// tree too.
     fn kept(&mut self, key: PartKey);
 }
 
@@ -134,11 +158,24 @@ pub(crate) struct Stopped;
 pub(crate) struct Dump<'a> {
     since: Seq,
     sink: &'a mut dyn PartSink,
+    /// What was handed over: streams that were copied share pages.
+    shown: HashSet<PartKey>,
+    /// Whether the pages at hand may be part of another tree too. What goes from there stays if it is here, so every
+    /// page is named that is.
+    shares: bool,
 }
 
 impl<'a> Dump<'a> {
     pub(crate) fn new(since: Seq, sink: &'a mut dyn PartSink) -> Self {
-        Self { since, sink }
+        Self { since, sink, shown: HashSet::new(), shares: false }
+    }
+
+    /// Dumps what may be shared with other trees, or may not.
+    pub(crate) fn sharing<R>(&mut self, shares: bool, dump: impl FnOnce(&mut Self) -> R) -> R {
+        let before = std::mem::replace(&mut self.shares, shares);
+        let result = dump(self);
+        self.shares = before;
+        result
     }
 }
 
@@ -152,6 +189,14 @@ pub(crate) struct Comparison<'a> {
     pub(crate) read_all: bool,
     /// The answer.
     pub(crate) dropped: Vec<PartKey>,
+    /// The same: streams that were copied share pages.
+    met: HashSet<PartKey>,
+}
+
+impl<'a> Comparison<'a> {
+    pub(crate) fn new(parts: &'a mut dyn Parts, kept: &'a HashSet<PartKey>, read_all: bool) -> Self {
+        Self { parts, kept, read_all, dropped: Vec::new(), met: HashSet::new() }
+    }
 }
 
 /// The encoding of pages: that of records.
@@ -444,7 +489,7 @@ impl<L: Leaf> Child<L> {
                 let at = position(children, key);
                 let last = at + 1 == children.len();
                 let (result, outcome) = children[at].change(key, stamp, at_end && last, change)?;
-                settle_child(children, at, outcome);
+                settle_child(children, at, outcome, stamp);
                 result
             }
         };
@@ -469,7 +514,7 @@ impl<L: Leaf> Child<L> {
                     trash.push(Box::new(below));
                 }
                 let outcome = children[0].remove_below(bound, stamp, trash, cut)?;
-                settle_child(children, 0, outcome);
+                settle_child(children, 0, outcome, stamp);
             }
         }
         self.refresh(stamp, false)
@@ -485,7 +530,7 @@ impl<L: Leaf> Child<L> {
             }
             Node::Leaf(_) | Node::Branch(_) => None,
         };
-        self.part.changed_at = stamp.seq;
+        self.part = stamp.renew(self.part);
         let Some((first_key, summary)) = self.node()?.outline() else { return Ok(Outcome::Empty) };
         self.first_key = first_key;
         self.summary = summary;
@@ -497,25 +542,29 @@ impl<L: Leaf> Child<L> {
     }
 
     fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        // A page that is away was not changed since it was loaded from a snapshot.
         let changed = match &self.node {
             Slot::Here(node) if self.part.changed_at > dump.since => node,
-            // A page that is away was not changed since it was loaded from a snapshot.
+            Slot::Here(node) if dump.shares || L::shares(&self.summary) => {
+                dump.sink.kept(self.part);
+                return node.dump_below(dump);
+            }
             Slot::Here(_) | Slot::Away => {
                 dump.sink.kept(self.part);
                 return Ok(());
             }
         };
-        match &**changed {
-            Node::Leaf(leaf) => leaf.dump_nested(dump)?,
-            Node::Branch(children) => children.iter().try_for_each(|child| child.dump(dump))?,
+        if !dump.shown.insert(self.part) {
+            return Ok(());
         }
+        changed.dump_below(dump)?;
         let bytes = bincode::serde::encode_to_vec(&**changed, CONFIG)
             .expect("a page is always encodable into memory");
         dump.sink.changed(self.part, bytes)
     }
 
     fn dropped(&self, levels: u32, comparison: &mut Comparison<'_>) -> Result<(), LoadError> {
-        if comparison.kept.contains(&self.part) {
+        if comparison.kept.contains(&self.part) || !comparison.met.insert(self.part) {
             return Ok(());
         }
         comparison.dropped.push(self.part);
@@ -534,6 +583,10 @@ impl<L: Leaf> Child<L> {
         if let Slot::Here(_) = self.node {
             return Ok(());
         }
+        if let Some(node) = parts.loaded(self.part).and_then(|page| page.downcast::<Node<L>>().ok()) {
+            self.node = Slot::Here(node);
+            return Ok(());
+        }
         let mut node = self.read(parts)?;
         match &mut node {
             Node::Leaf(leaf) => leaf.load_nested(parts)?,
@@ -543,7 +596,9 @@ impl<L: Leaf> Child<L> {
             let why = "it is not what the page above it describes".into();
             return Err(LoadError { key: self.part, why });
         }
-        self.node = Slot::Here(Arc::new(node));
+        let node = Arc::new(node);
+        parts.remember(self.part, &|| Arc::clone(&node) as Arc<dyn Any + Send + Sync>);
+        self.node = Slot::Here(node);
         Ok(())
     }
 
@@ -594,6 +649,13 @@ impl<L: Leaf> Child<L> {
 }
 
 impl<L: Leaf> Node<L> {
+    fn dump_below(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
+        match self {
+            Self::Leaf(leaf) => leaf.dump_nested(dump),
+            Self::Branch(children) => children.iter().try_for_each(|child| child.dump(dump)),
+        }
+    }
+
     /// First key and summary, unless the page is empty.
     fn outline(&self) -> Option<(L::Key, L::Summary)> {
         match self {
@@ -617,7 +679,12 @@ impl<L: Leaf> Node<L> {
 }
 
 /// Fits what became of one child into its parent's list; a child that became small joins its neighbour.
-fn settle_child<L: Leaf>(children: &mut Vec<Child<L>>, at: usize, outcome: Outcome<L>) {
+fn settle_child<L: Leaf>(
+    children: &mut Vec<Child<L>>,
+    at: usize,
+    outcome: Outcome<L>,
+    stamp: &mut Stamp<'_>,
+) {
     match outcome {
         Outcome::Split(right) => children.insert(at + 1, right),
         Outcome::Empty => {
@@ -626,21 +693,20 @@ fn settle_child<L: Leaf>(children: &mut Vec<Child<L>>, at: usize, outcome: Outco
         Outcome::Stays => {
             const SMALL: f64 = 0.25;
             if children[at].node().is_ok_and(|node| node.fill() < SMALL) && children.len() > 1 {
-                join(children, if at + 1 < children.len() { at } else { at - 1 });
+                join(children, if at + 1 < children.len() { at } else { at - 1 }, stamp);
             }
         }
     }
 }
 
 /// Joins two neighbours if together they are at most half full.
-fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize) {
+fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize, stamp: &mut Stamp<'_>) {
     const TOGETHER_MAX: f64 = 0.5;
     let (Ok(a), Ok(b)) = (children[left].node(), children[left + 1].node()) else { return };
     if a.fill() + b.fill() > TOGETHER_MAX {
         return;
     }
     let right = children.remove(left + 1);
-    let changed_at = children[left].part.changed_at.max(right.part.changed_at);
     let Slot::Here(right_node) = right.node else { return };
     let right_node = Arc::try_unwrap(right_node).unwrap_or_else(|shared| (*shared).clone());
     let Ok(left_node) = children[left].node_mut() else { return };
@@ -651,5 +717,5 @@ fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize) {
         (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {}
     }
     children[left].summary.add(&right.summary);
-    children[left].part.changed_at = changed_at;
+    children[left].part = stamp.renew(children[left].part);
 }

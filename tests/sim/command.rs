@@ -32,6 +32,20 @@ pub(crate) enum Command {
     XPendingRows(XPendingRows),
     XInfoStream(XInfoStream),
     XInfoGroups(XInfoGroups),
+    XDelEx(XDelEx),
+    XAckDel(XAckDel),
+    XNack(XNack),
+    XCfgSet(XCfgSet),
+    XIdmpRecord(XIdmpRecord),
+    Expire(Expire),
+    Persist(Persist),
+    ExpiryOf(ExpiryOf),
+    Rename(Rename),
+    Copy(Copy),
+    Move(Move),
+    SwapDb(SwapDb),
+    Touch(Touch),
+    Scan(Scan),
     Del(Del),
     Exists(Exists),
     Keys(Keys),
@@ -64,6 +78,20 @@ macro_rules! dispatch {
             Command::XPendingRows($op) => $call,
             Command::XInfoStream($op) => $call,
             Command::XInfoGroups($op) => $call,
+            Command::XDelEx($op) => $call,
+            Command::XAckDel($op) => $call,
+            Command::XNack($op) => $call,
+            Command::XCfgSet($op) => $call,
+            Command::XIdmpRecord($op) => $call,
+            Command::Expire($op) => $call,
+            Command::Persist($op) => $call,
+            Command::ExpiryOf($op) => $call,
+            Command::Rename($op) => $call,
+            Command::Copy($op) => $call,
+            Command::Move($op) => $call,
+            Command::SwapDb($op) => $call,
+            Command::Touch($op) => $call,
+            Command::Scan($op) => $call,
             Command::Del($op) => $call,
             Command::Exists($op) => $call,
             Command::Keys($op) => $call,
@@ -123,6 +151,9 @@ impl Command {
                 | Self::Exists(_)
                 | Self::Keys(_)
                 | Self::DbSize(_)
+                | Self::ExpiryOf(_)
+                | Self::Touch(_)
+                | Self::Scan(_)
         )
     }
 
@@ -165,11 +196,34 @@ fn count(rng: &mut SimRng) -> Option<u64> {
     (!rng.one_in(3)).then(|| 1 + rng.below(5))
 }
 
+fn references(rng: &mut SimRng) -> References {
+    match rng.below(4) {
+        0 | 1 => References::Keep,
+        2 => References::Delete,
+        _ => References::Acked,
+    }
+}
+
+fn limits(rng: &mut SimRng) -> ReadLimits {
+    ReadLimits {
+        entries: rng.one_in(5).then(|| 1 + rng.below(6)),
+        bytes: rng.one_in(6).then(|| 1 + rng.below(400)),
+    }
+}
+
+fn producer(rng: &mut SimRng) -> Bytes {
+    name(rng, &["p", "p", "q"])
+}
+
+fn iid(rng: &mut SimRng) -> Bytes {
+    name(rng, &["1", "2", "3", "4", "5"])
+}
+
 fn trim(rng: &mut SimRng) -> Trim {
     let keep = if rng.one_in(2) { Keep::Newest(rng.below(12)) } else { Keep::From(id(rng)) };
     let approximate = rng.one_in(2);
     let limit = (approximate && rng.one_in(3)).then(|| rng.below(6));
-    Trim { keep, approximate, limit }
+    Trim { keep, approximate, limit, references: references(rng) }
 }
 
 fn fields(rng: &mut SimRng) -> Fields {
@@ -183,7 +237,7 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
     let key = key(rng);
     let group = name(rng, GROUPS);
     let consumer = name(rng, CONSUMERS);
-    match rng.below(if steps { 52 } else { 48 }) {
+    match rng.below(if steps { 66 } else { 62 }) {
         0..10 => {
             let new = match rng.below(4) {
                 0 => NewId::Auto,
@@ -191,7 +245,9 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
                 _ => NewId::Exact(EntryId::new(rng.below(30), rng.below(3))),
             };
             let trim = rng.one_in(4).then(|| trim(rng));
-            Command::XAdd(XAdd { key, id: new, fields: fields(rng), make_stream: !rng.one_in(6), trim })
+            let once = (new == NewId::Auto && rng.one_in(2))
+                .then(|| Idempotent { producer: producer(rng), iid: iid(rng) });
+            Command::XAdd(XAdd { key, id: new, fields: fields(rng), make_stream: !rng.one_in(6), trim, once })
         }
         10..12 => Command::XTrim(XTrim { key, trim: trim(rng) }),
         12 => Command::XLen(XLen { key }),
@@ -228,9 +284,13 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
         22 => Command::XGroupCreateConsumer(XGroupCreateConsumer { key, group, consumer }),
         21 | 23 => Command::XGroupDelConsumer(XGroupDelConsumer { key, group, consumer }),
         24 => {
-            let from = if rng.one_in(3) { ReadFrom::Last } else { ReadFrom::After(id(rng)) };
+            let from = match rng.below(4) {
+                0 => ReadFrom::Last,
+                1 => ReadFrom::LastEntry,
+                _ => ReadFrom::After(id(rng)),
+            };
             let streams = vec![(key.name, from), (name(rng, KEYS), ReadFrom::After(id(rng)))];
-            Command::XRead(XRead { db: key.db, streams, count: count(rng) })
+            Command::XRead(XRead { db: key.db, streams, count: count(rng), limits: limits(rng) })
         }
         25..34 => {
             let from =
@@ -246,7 +306,9 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
                 consumer,
                 streams,
                 count: count(rng),
+                limits: limits(rng),
                 no_ack,
+                claim: rng.one_in(3).then(|| rng.below(4) * 20),
             })
         }
         34..36 => Command::XAck(XAck { key, group, ids: ids(rng) }),
@@ -300,6 +362,52 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
             1..4 => Command::Del(Del { db: key.db, keys: vec![key.name.clone(), name(rng, KEYS)] }),
             _ => Command::XLen(XLen { key }),
         },
+        48..50 => Command::XDelEx(XDelEx { key, ids: ids(rng), references: references(rng) }),
+        50..52 => Command::XAckDel(XAckDel { key, group, ids: ids(rng), references: references(rng) }),
+        52..55 => {
+            let modes = [NackMode::Silent, NackMode::Fail, NackMode::Fatal];
+            let mode = modes[rng.below(3) as usize];
+            let retry_count = rng.one_in(4).then(|| rng.below(9));
+            Command::XNack(XNack { key, group, mode, ids: ids(rng), retry_count, force: rng.one_in(4) })
+        }
+        55 if rng.one_in(2) => Command::XCfgSet(XCfgSet {
+            key,
+            duration_secs: rng.one_in(2).then(|| 1 + rng.below(3)),
+            maxsize: rng.one_in(2).then(|| 1 + rng.below(3)),
+        }),
+        55 => Command::XIdmpRecord(XIdmpRecord { key, producer: producer(rng), iid: iid(rng), id: id(rng) }),
+        56..58 => {
+            let in_ms = rng.below(3000) as i64 - 100;
+            let at = if rng.one_in(2) {
+                ExpireAt::InMs(in_ms)
+            } else {
+                ExpireAt::UnixMs(1_000_000 + rng.below(20_000) as i64)
+            };
+            let only_if = ExpireIf {
+                never: rng.one_in(6),
+                some_time: rng.one_in(6),
+                earlier: rng.one_in(6),
+                later: rng.one_in(6),
+            };
+            Command::Expire(Expire { key, at, only_if })
+        }
+        58 => match rng.below(3) {
+            0 => Command::Persist(Persist { key }),
+            1 => Command::ExpiryOf(ExpiryOf { key }),
+            _ => Command::Touch(Touch { db: key.db, keys: vec![key.name.clone(), name(rng, KEYS)] }),
+        },
+        59..61 => match rng.below(4) {
+            0 => Command::Rename(Rename {
+                db: key.db,
+                from: key.name,
+                to: name(rng, KEYS),
+                if_absent: rng.one_in(2),
+            }),
+            1 | 2 => Command::Copy(Copy { from: key, to: self::key(rng), replace: rng.one_in(2) }),
+            _ => Command::Move(Move { key, to: self::key(rng).db }),
+        },
+        61 if rng.one_in(4) => Command::SwapDb(SwapDb { one: key.db, other: self::key(rng).db }),
+        61 => Command::Scan(Scan { db: key.db, cursor: 0, count: 100, pattern: None }),
         _ => Command::Transaction((0..2 + rng.below(4)).map(|_| random(rng, false)).collect()),
     }
 }

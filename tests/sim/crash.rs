@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use claimlog::engine::{Engine, Options, Settings, SyncMode};
 use claimlog::io::sim::{CrashStyle, SimClock, SimDisk, SimRng};
+use claimlog::op::{DbIndex, DbSize};
 use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{Error, Seq};
 
@@ -103,6 +104,9 @@ impl History {
         }
         for step in script {
             world.clock.advance(STEP);
+            // What has expired goes first, in a batch of its own.
+            let after = engine.submit(&DbSize { db: DbIndex::default() }).after;
+            self.learn(&engine, after, learn);
             match step {
                 Step::Command(command) => {
                     let ticket = command.submit(&engine);

@@ -10,7 +10,7 @@ use claimlog::{Error, Fields, OpenError};
 
 fn add() -> XAdd {
     let fields = Fields::from_pairs([("field", "value")]);
-    XAdd { key: "s".into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+    XAdd::new("s", fields)
 }
 
 fn options(disk: &SimDisk) -> Options {
@@ -171,14 +171,7 @@ fn a_reply_that_is_too_large_is_refused_and_changes_nothing() {
     engine.execute_blocking(&create).unwrap();
     let range =
         |count| XRange { key: "s".into(), first: EntryId::MIN, last: EntryId::MAX, count, reverse: false };
-    let read = |count| XReadGroup {
-        db: DbIndex::default(),
-        group: "g".into(),
-        consumer: "c".into(),
-        streams: vec![("s".into(), GroupFrom::New)],
-        count,
-        no_ack: false,
-    };
+    let read = |count| XReadGroup { count, ..XReadGroup::new("g", "c", "s") };
     let digest = engine.digest();
     let too_large = |error| matches!(error, Error::Refused(Refusal::ReplyTooLarge));
     assert!(too_large(engine.execute_blocking(&range(None)).unwrap_err()));

@@ -25,7 +25,7 @@ fn clock() -> Arc<SimClock> {
 
 fn add(key: &str, bytes: usize) -> XAdd {
     let fields = Fields::from_pairs([("f", "v".repeat(bytes))]);
-    XAdd { key: key.into(), id: NewId::Auto, fields, make_stream: true, trim: None }
+    XAdd::new(key, fields)
 }
 
 fn create(key: &str) -> XGroupCreate {
@@ -34,9 +34,7 @@ fn create(key: &str) -> XGroupCreate {
 }
 
 fn read(key: &'static str, consumer: &'static str, count: Option<u64>) -> XReadGroup {
-    let streams = vec![(key.into(), GroupFrom::New)];
-    let (group, consumer) = ("g".into(), consumer.into());
-    XReadGroup { db: DbIndex::default(), group, consumer, streams, count, no_ack: false }
+    XReadGroup { count, ..XReadGroup::new("g", consumer, key) }
 }
 
 fn wait(engine: &Engine, read: XReadGroup) -> Waiting {
@@ -93,7 +91,7 @@ fn everything_else_works(engine: &Engine, what: &str) {
     assert_eq!(engine.execute_blocking(&ack).unwrap(), 1, "{what}");
     let del = XDel { key: "full".into(), ids: vec![entries[0].id] };
     assert_eq!(engine.execute_blocking(&del).unwrap(), 1, "{what}");
-    let keep = Trim { keep: Keep::Newest(entries.len() as u64 - 2), approximate: false, limit: None };
+    let keep = Keep::Newest(entries.len() as u64 - 2).exactly();
     assert_eq!(engine.execute_blocking(&XTrim { key: "full".into(), trim: keep }).unwrap(), 1, "{what}");
     assert!(engine.stats().log_full.is_some() && engine.room().full.is_some(), "{what}");
     assert_full(engine.execute_blocking(&add("full", 10)));

@@ -31,7 +31,7 @@ struct Model {
     now_ms: u64,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stream {
     entries: BTreeMap<EntryId, Fields>,
     /// Nodes by the rule of `stream-node-max-entries`: the ids that were put in each, deleted ones too.
@@ -40,6 +40,43 @@ struct Stream {
     max_deleted: EntryId,
     added: u64,
     groups: BTreeMap<Bytes, Group>,
+    expires_ms: Option<u64>,
+    dedup: Dedup,
+}
+
+/// What is remembered of producers: who, which iid, which entry, since when; the oldest first.
+#[derive(Clone)]
+struct Dedup {
+    duration_secs: u64,
+    maxsize: u64,
+    added: u64,
+    duplicates: u64,
+    rows: Vec<(Bytes, Bytes, EntryId, u64)>,
+}
+
+impl Default for Dedup {
+    fn default() -> Self {
+        Self { duration_secs: 100, maxsize: 100, added: 0, duplicates: 0, rows: Vec::new() }
+    }
+}
+
+impl Dedup {
+    fn forget(&mut self, now: u64) {
+        let duration_ms = self.duration_secs * 1000;
+        self.rows.retain(|(.., at)| at + duration_ms > now);
+    }
+
+    fn find(&self, producer: &Bytes, iid: &Bytes) -> Option<EntryId> {
+        self.rows.iter().find(|row| row.0 == *producer && row.1 == *iid).map(|row| row.2)
+    }
+
+    fn remember(&mut self, producer: &Bytes, iid: &Bytes, id: EntryId, now: u64) {
+        self.rows.push((producer.clone(), iid.clone(), id, now));
+        while self.rows.iter().filter(|row| row.0 == *producer).count() as u64 > self.maxsize {
+            let oldest = self.rows.iter().position(|row| row.0 == *producer).unwrap();
+            self.rows.remove(oldest);
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -48,11 +85,29 @@ struct Group {
     read: Option<u64>,
     consumers: BTreeMap<Bytes, ()>,
     pending: BTreeMap<EntryId, Row>,
+    /// What was released, first come first.
+    released: Vec<EntryId>,
+}
+
+impl Group {
+    fn put(&mut self, id: EntryId, row: Row) {
+        self.released.retain(|other| *other != id);
+        if row.owner.is_none() {
+            self.released.push(id);
+        }
+        self.pending.insert(id, row);
+    }
+
+    fn remove(&mut self, id: EntryId) -> bool {
+        self.released.retain(|other| *other != id);
+        self.pending.remove(&id).is_some()
+    }
 }
 
 #[derive(Clone)]
 struct Row {
-    owner: Bytes,
+    /// Nobody, if it was released.
+    owner: Option<Bytes>,
     delivered_ms: u64,
     count: u64,
 }
@@ -112,7 +167,76 @@ impl Stream {
         self.nodes.retain(|node| node.iter().any(|id| entries.contains_key(id)));
     }
 
+    /// Whether every group is done with an entry.
+    fn is_done(&self, id: EntryId) -> bool {
+        self.groups.values().all(|group| id <= group.last && !group.pending.contains_key(&id))
+    }
+
+    /// Drops all references to an entry.
+    fn forget(&mut self, id: EntryId) {
+        for group in self.groups.values_mut() {
+            group.remove(id);
+        }
+    }
+
+    fn delete(&mut self, id: EntryId) -> bool {
+        let deleted = self.entries.remove(&id).is_some();
+        if deleted {
+            self.max_deleted = self.max_deleted.max(id);
+        }
+        deleted
+    }
+
+    /// Section 0.5 of the command reference: entries that are done with, wherever they are.
+    fn trim_acked(&mut self, trim: &Trim, node_entries_max: u64) -> u64 {
+        let limit = trim.limit.unwrap_or(node_entries_max * 100);
+        let length = self.entries.len() as u64;
+        let mut gone: Vec<EntryId> = Vec::new();
+        if trim.approximate {
+            for node in &self.nodes {
+                let (live, left) = (self.live(node), length - gone.len() as u64);
+                let over = match trim.keep {
+                    Keep::Newest(newest) => left > newest && left - live >= newest,
+                    Keep::From(id) => *node.last().unwrap() < id,
+                };
+                if !over || (limit > 0 && gone.len() as u64 + live > limit) {
+                    break;
+                }
+                gone.extend(node.iter().filter(|id| self.entries.contains_key(id) && self.is_done(**id)));
+            }
+        } else {
+            let done = self.entries.keys().copied().filter(|id| self.is_done(*id));
+            gone = match trim.keep {
+                Keep::Newest(newest) => done.take(length.saturating_sub(newest) as usize).collect(),
+                Keep::From(first) => done.filter(|id| *id < first).collect(),
+            };
+        }
+        // What goes from the head is trimmed, the rest is deleted.
+        for id in &gone {
+            if self.first() == *id {
+                self.entries.remove(id);
+            } else {
+                self.delete(*id);
+            }
+        }
+        self.drop_empty_nodes();
+        gone.len() as u64
+    }
+
     fn trim(&mut self, trim: &Trim, node_entries_max: u64) -> u64 {
+        if trim.references == References::Acked && !self.groups.is_empty() {
+            return self.trim_acked(trim, node_entries_max);
+        }
+        let before: Vec<EntryId> = self.entries.keys().copied().collect();
+        let removed = self.trim_head(trim, node_entries_max);
+        if trim.references == References::Delete {
+            let gone: Vec<EntryId> = before.into_iter().filter(|id| !self.entries.contains_key(id)).collect();
+            gone.into_iter().for_each(|id| self.forget(id));
+        }
+        removed
+    }
+
+    fn trim_head(&mut self, trim: &Trim, node_entries_max: u64) -> u64 {
         let before = self.entries.len();
         if trim.approximate {
             let limit = trim.limit.unwrap_or(node_entries_max * 100);
@@ -164,6 +288,14 @@ impl Stream {
 impl Model {
     fn streams(&mut self, db: DbIndex) -> &mut BTreeMap<Bytes, Stream> {
         self.databases.entry(db.get()).or_default()
+    }
+
+    /// Removes what has expired.
+    fn expire(&mut self) {
+        let now = self.now_ms;
+        for streams in self.databases.values_mut() {
+            streams.retain(|_, stream| stream.expires_ms.is_none_or(|at_ms| at_ms > now));
+        }
     }
 
     fn stream(&mut self, key: &Key) -> Option<&mut Stream> {
@@ -271,7 +403,7 @@ impl Model {
                 let act = |_: &Stream, group: &mut Group| {
                     let before = group.pending.len();
                     if group.consumers.remove(&op.consumer).is_some() {
-                        group.pending.retain(|_, row| row.owner != op.consumer);
+                        group.pending.retain(|_, row| row.owner.as_ref() != Some(&op.consumer));
                     }
                     (before - group.pending.len()) as u64
                 };
@@ -279,11 +411,18 @@ impl Model {
             }
             Command::XRead(op) => {
                 let mut reads = Vec::new();
+                let mut budget = Budget::new(op.limits);
                 for (name, from) in &op.streams {
-                    let ReadFrom::After(id) = from else { continue };
                     let Some(stream) = self.streams(op.db).get(name) else { continue };
-                    let entries: Vec<PendingEntry> =
-                        stream.after(*id, op.count).into_iter().map(Into::into).collect();
+                    let mut entries: Vec<PendingEntry> = match from {
+                        ReadFrom::After(id) => stream.after(*id, op.count),
+                        ReadFrom::LastEntry => stream.range(EntryId::MIN, EntryId::MAX, Some(1), true),
+                        ReadFrom::Last => continue,
+                    }
+                    .into_iter()
+                    .map(Into::into)
+                    .collect();
+                    budget.fit(name, &mut entries);
                     if !entries.is_empty() {
                         reads.push(StreamRead { key: name.clone(), entries });
                     }
@@ -294,7 +433,7 @@ impl Model {
             Command::XAck(op) => {
                 let none = Refusal::NoSuchKey;
                 let act = |_: &Stream, group: &mut Group| {
-                    op.ids.iter().filter(|id| group.pending.remove(id).is_some()).count() as u64
+                    op.ids.iter().filter(|id| group.remove(**id)).count() as u64
                 };
                 ok(self.with_group(&op.key, &op.group, none, act).unwrap_or(0))
             }
@@ -315,7 +454,8 @@ impl Model {
                     group
                         .pending
                         .values()
-                        .for_each(|row| *consumers.entry(row.owner.clone()).or_default() += 1);
+                        .filter_map(|row| row.owner.clone())
+                        .for_each(|owner| *consumers.entry(owner).or_default() += 1);
                     let ids = group.pending.keys();
                     PendingSummary {
                         count: group.pending.len() as u64,
@@ -330,14 +470,14 @@ impl Model {
                 let act = |_: &Stream, group: &mut Group| {
                     let row = |(id, row): (&EntryId, &Row)| PendingRow {
                         id: *id,
-                        consumer: row.owner.clone(),
-                        idle_ms: now.saturating_sub(row.delivered_ms),
+                        consumer: row.owner.clone().unwrap_or_default(),
+                        idle_ms: row.owner.is_some().then(|| now.saturating_sub(row.delivered_ms)),
                         delivery_count: row.count,
                     };
                     let wanted = |row: &PendingRow| {
                         row.id >= op.first
                             && row.id <= op.last
-                            && row.idle_ms >= op.min_idle_ms
+                            && row.idle_ms.is_none_or(|idle_ms| idle_ms >= op.min_idle_ms)
                             && op.consumer.as_ref().is_none_or(|consumer| *consumer == row.consumer)
                     };
                     group.pending.iter().map(row).filter(wanted).take(op.count as usize).collect::<Vec<_>>()
@@ -346,7 +486,17 @@ impl Model {
             }
             Command::XInfoStream(op) => {
                 let Some(stream) = self.stream(&op.key) else { return Err(Refusal::NoSuchKey) };
+                stream.dedup.forget(now);
+                let mut pids: Vec<&Bytes> = stream.dedup.rows.iter().map(|row| &row.0).collect();
+                pids.sort();
+                pids.dedup();
                 ok(StreamInfo {
+                    idmp_duration_secs: stream.dedup.duration_secs,
+                    idmp_maxsize: stream.dedup.maxsize,
+                    pids_tracked: pids.len() as u64,
+                    iids_tracked: stream.dedup.rows.len() as u64,
+                    iids_added: stream.dedup.added,
+                    iids_duplicates: stream.dedup.duplicates,
                     length: stream.entries.len() as u64,
                     node_count: stream.nodes.len() as u64,
                     last_id: stream.last_id,
@@ -380,6 +530,177 @@ impl Model {
             }
             Command::Keys(op) => ok(self.streams(op.db).keys().cloned().collect::<Vec<_>>()),
             Command::DbSize(op) => ok(self.streams(op.db).len() as u64),
+            Command::XDelEx(op) => {
+                let Some(stream) = self.stream(&op.key) else {
+                    return ok(vec![Removed::Absent; op.ids.len()]);
+                };
+                let one = |id: &EntryId| {
+                    let there = stream.entries.contains_key(id);
+                    if op.references == References::Delete {
+                        stream.forget(*id);
+                    }
+                    if there && op.references == References::Acked && !stream.is_done(*id) {
+                        return Removed::StillReferenced;
+                    }
+                    if stream.delete(*id) { Removed::Gone } else { Removed::Absent }
+                };
+                let removed: Vec<Removed> = op.ids.iter().map(one).collect();
+                stream.drop_empty_nodes();
+                ok(removed)
+            }
+            Command::XAckDel(op) => {
+                let none = || ok(vec![Removed::Absent; op.ids.len()]);
+                let Some(stream) = self.stream(&op.key) else { return none() };
+                if !stream.groups.contains_key(&op.group) {
+                    return none();
+                }
+                let one = |id: &EntryId| {
+                    if !stream.groups.get_mut(&op.group).unwrap().remove(*id) {
+                        return Removed::Absent;
+                    }
+                    if op.references == References::Delete {
+                        stream.forget(*id);
+                    }
+                    let there = stream.entries.contains_key(id);
+                    if there && op.references == References::Acked && !stream.is_done(*id) {
+                        return Removed::StillReferenced;
+                    }
+                    stream.delete(*id);
+                    Removed::Gone
+                };
+                let removed: Vec<Removed> = op.ids.iter().map(one).collect();
+                stream.drop_empty_nodes();
+                ok(removed)
+            }
+            Command::XNack(op) => {
+                let none = no_key_or_group(&op.key, &op.group);
+                let act = |stream: &Stream, group: &mut Group| {
+                    let mut released = 0u64;
+                    for id in &op.ids {
+                        let count = match group.pending.get(id) {
+                            Some(row) => row.count,
+                            None if op.force && stream.entries.contains_key(id) => 0,
+                            None => continue,
+                        };
+                        let count = op.retry_count.unwrap_or(match op.mode {
+                            NackMode::Silent => count.saturating_sub(1),
+                            NackMode::Fail => count,
+                            NackMode::Fatal => i64::MAX as u64,
+                        });
+                        group.put(*id, Row { owner: None, delivered_ms: 0, count });
+                        released += 1;
+                    }
+                    released
+                };
+                self.with_group(&op.key, &op.group, none, act).and_then(ok)
+            }
+            Command::XCfgSet(op) => {
+                let Some(stream) = self.stream(&op.key) else { return Err(Refusal::NoSuchKey) };
+                let dedup = &mut stream.dedup;
+                let before = (dedup.duration_secs, dedup.maxsize);
+                dedup.duration_secs = op.duration_secs.unwrap_or(dedup.duration_secs);
+                dedup.maxsize = op.maxsize.unwrap_or(dedup.maxsize);
+                if before != (dedup.duration_secs, dedup.maxsize) {
+                    dedup.rows.clear();
+                }
+                ok(())
+            }
+            Command::XIdmpRecord(op) => {
+                let Some(stream) = self.stream(&op.key) else { return Err(Refusal::NoSuchKey) };
+                stream.dedup.forget(now);
+                match stream.dedup.find(&op.producer, &op.iid) {
+                    Some(id) if id == op.id => {}
+                    Some(_) => return Err(Refusal::IidTaken),
+                    None if !stream.entries.contains_key(&op.id) => return Err(Refusal::NoSuchEntry),
+                    None => stream.dedup.remember(&op.producer, &op.iid, op.id, now),
+                }
+                ok(())
+            }
+            Command::Expire(op) => {
+                let Some(stream) = self.stream(&op.key) else { return ok(false) };
+                let at = match op.at {
+                    ExpireAt::UnixMs(at) => at,
+                    ExpireAt::InMs(ms) => now as i64 + ms,
+                };
+                let present = stream.expires_ms.map(|ms| ms as i64);
+                let refused = (op.only_if.never && present.is_some())
+                    || (op.only_if.some_time && present.is_none())
+                    || (op.only_if.earlier && at <= present.unwrap_or(i64::MAX))
+                    || (op.only_if.later && at >= present.unwrap_or(i64::MAX));
+                if refused {
+                    return ok(false);
+                }
+                stream.expires_ms = Some(at.max(0) as u64);
+                if at <= now as i64 {
+                    self.streams(op.key.db).remove(&op.key.name);
+                }
+                ok(true)
+            }
+            Command::Persist(op) => {
+                ok(self.stream(&op.key).is_some_and(|stream| stream.expires_ms.take().is_some()))
+            }
+            Command::ExpiryOf(op) => {
+                ok(self.stream(&op.key).map_or(Expiry::NoKey, |stream| match stream.expires_ms {
+                    None => Expiry::Never,
+                    Some(unix_ms) => Expiry::At { unix_ms, left_ms: unix_ms.saturating_sub(now) },
+                }))
+            }
+            Command::Rename(op) => {
+                let streams = self.streams(op.db);
+                if !streams.contains_key(&op.from) {
+                    return Err(Refusal::NoSuchKey);
+                }
+                if op.if_absent && streams.contains_key(&op.to) {
+                    return ok(false);
+                }
+                let stream = streams.remove(&op.from).unwrap();
+                streams.insert(op.to.clone(), stream);
+                ok(true)
+            }
+            Command::Copy(op) => {
+                if op.from == op.to {
+                    return Err(Refusal::SameObject);
+                }
+                let Some(stream) = self.stream(&op.from).cloned() else { return ok(false) };
+                if self.stream(&op.to).is_some() && !op.replace {
+                    return ok(false);
+                }
+                self.streams(op.to.db).insert(op.to.name.clone(), stream);
+                ok(true)
+            }
+            Command::Move(op) => {
+                if op.key.db == op.to {
+                    return Err(Refusal::SameObject);
+                }
+                let moved = Key { db: op.to, name: op.key.name.clone() };
+                if self.stream(&op.key).is_none() || self.stream(&moved).is_some() {
+                    return ok(false);
+                }
+                let stream = self.streams(op.key.db).remove(&op.key.name).unwrap();
+                self.streams(op.to).insert(moved.name, stream);
+                ok(true)
+            }
+            Command::SwapDb(op) => {
+                let one = self.databases.remove(&op.one.get()).unwrap_or_default();
+                let other = self.databases.remove(&op.other.get()).unwrap_or_default();
+                if op.one == op.other {
+                    self.databases.insert(op.one.get(), one);
+                } else {
+                    self.databases.insert(op.one.get(), other);
+                    self.databases.insert(op.other.get(), one);
+                }
+                ok(())
+            }
+            Command::Touch(op) => {
+                let streams = self.streams(op.db);
+                ok(op.keys.iter().filter(|key| streams.contains_key(*key)).count() as u64)
+            }
+            Command::Scan(op) => {
+                // In the order of a hash that is no business of this model.
+                let mut keys: Vec<Bytes> = self.streams(op.db).keys().cloned().collect();
+                keys.sort_by_key(|key| xxhash_rust::xxh3::xxh3_64(key));
+                ok(Scanned { next: 0, keys })
+            }
             Command::Flush(op) => {
                 match op.db {
                     Some(db) => self.streams(db).clear(),
@@ -411,6 +732,13 @@ impl Model {
         if self.stream(&op.key).is_none() && !op.make_stream {
             return ok(None::<EntryId>);
         }
+        if let (Some(stream), Some(once)) = (self.stream(&op.key), &op.once) {
+            stream.dedup.forget(now);
+            if let Some(known) = stream.dedup.find(&once.producer, &once.iid) {
+                stream.dedup.duplicates += 1;
+                return ok(Some(known));
+            }
+        }
         let last = self.stream(&op.key).map_or(EntryId::MIN, |stream| stream.last_id);
         let next = last.successor().ok_or(Refusal::IdsExhausted)?;
         let id = match op.id {
@@ -434,6 +762,10 @@ impl Model {
         if let Some(trim) = &op.trim {
             stream.trim(trim, node_max);
         }
+        if let Some(once) = &op.once {
+            stream.dedup.added += 1;
+            stream.dedup.remember(&once.producer, &once.iid, id, now);
+        }
         ok(Some(id))
     }
 
@@ -443,6 +775,9 @@ impl Model {
             return Err(Refusal::SetIdBelowGivenMaxDeleted);
         }
         let Some(stream) = self.stream(&op.key) else { return Err(Refusal::NoSuchKey) };
+        if op.last_id < stream.max_deleted {
+            return Err(Refusal::SetIdBelowMaxDeleted);
+        }
         if let Some((top, _)) = stream.entries.last_key_value() {
             if op.last_id < *top {
                 return Err(Refusal::SetIdBelowTop);
@@ -468,14 +803,29 @@ impl Model {
             stream.groups.get(&op.group).ok_or_else(|| none(name))?;
         }
         let mut reads = Vec::new();
+        let mut budget = Budget::new(op.limits);
         for (name, from) in &op.streams {
             let key = Key { db: op.db, name: name.clone() };
             let entries = self.with_group(&key, &op.group, none(name), |stream, group| {
                 group.consumers.insert(op.consumer.clone(), ());
                 match from {
                     GroupFrom::New => {
-                        let entries = stream.after(group.last, op.count);
-                        for entry in &entries {
+                        let claimable = claimable(op, stream, group, now);
+                        let claimed = claimable.len();
+                        let left = op.count.map(|count| count - claimed as u64);
+                        let new = stream.after(group.last, left).into_iter().map(|entry| PendingEntry {
+                            before: op.claim.map(|_| DeliveredBefore::default()),
+                            ..entry.into()
+                        });
+                        let mut entries: Vec<PendingEntry> = claimable.into_iter().chain(new).collect();
+                        budget.fit(name, &mut entries);
+                        for entry in entries.iter().take(claimed) {
+                            let count =
+                                entry.before.unwrap().delivery_count.saturating_add(1).min(i64::MAX as u64);
+                            let row = Row { owner: Some(op.consumer.clone()), delivered_ms: now, count };
+                            group.put(entry.id, row);
+                        }
+                        for entry in entries.iter().skip(claimed) {
                             if let Some(read) = group
                                 .read
                                 .filter(|_| group.last >= stream.first() && !stream.tombstones(group.last))
@@ -486,27 +836,31 @@ impl Model {
                             }
                             group.last = entry.id;
                             if !op.no_ack {
-                                let row = Row { owner: op.consumer.clone(), delivered_ms: now, count: 1 };
-                                group.pending.insert(entry.id, row);
+                                let owner = Some(op.consumer.clone());
+                                group.put(entry.id, Row { owner, delivered_ms: now, count: 1 });
                             }
                         }
-                        let entries: Vec<PendingEntry> = entries.into_iter().map(Into::into).collect();
                         (!entries.is_empty()).then_some(entries)
                     }
                     GroupFrom::History(after) => {
-                        let mine =
-                            |(id, row): &(&EntryId, &mut Row)| **id > *after && row.owner == op.consumer;
+                        let mine = |(id, row): &(&EntryId, &Row)| {
+                            **id > *after && row.owner.as_ref() == Some(&op.consumer)
+                        };
                         let rows =
-                            group.pending.iter_mut().filter(mine).take(op.count.unwrap_or(u64::MAX) as usize);
-                        let read = rows.map(|(id, row)| {
-                            let fields = stream.entries.get(id).cloned();
-                            if fields.is_some() {
-                                row.delivered_ms = now;
-                                row.count += 1;
-                            }
-                            PendingEntry { id: *id, fields }
+                            group.pending.iter().filter(mine).take(op.count.unwrap_or(u64::MAX) as usize);
+                        let read = rows.map(|(id, _)| PendingEntry {
+                            id: *id,
+                            fields: stream.entries.get(id).cloned(),
+                            before: None,
                         });
-                        Some(read.collect())
+                        let mut read: Vec<PendingEntry> = read.collect();
+                        budget.fit(name, &mut read);
+                        for entry in read.iter().filter(|entry| entry.fields.is_some()) {
+                            let row = group.pending.get_mut(&entry.id).unwrap();
+                            row.delivered_ms = now;
+                            row.count = row.count.saturating_add(1).min(i64::MAX as u64);
+                        }
+                        Some(read)
                     }
                 }
             })?;
@@ -514,6 +868,76 @@ impl Model {
         }
         ok(reads)
     }
+}
+
+/// What a read with CLAIM takes over: what was released, then what was delivered long enough ago.
+fn claimable(op: &XReadGroup, stream: &Stream, group: &Group, now: u64) -> Vec<PendingEntry> {
+    let Some(min_idle_ms) = op.claim else { return Vec::new() };
+    let mut idle: Vec<(u64, EntryId)> = group
+        .pending
+        .iter()
+        .filter(|(_, row)| row.owner.is_some() && row.delivered_ms + min_idle_ms <= now)
+        .map(|(id, row)| (row.delivered_ms, *id))
+        .collect();
+    idle.sort_unstable();
+    let ids = group.released.iter().copied().chain(idle.into_iter().map(|(_, id)| id));
+    let entry = |id: EntryId| {
+        let row = &group.pending[&id];
+        let before = DeliveredBefore { idle_ms: now - row.delivered_ms, delivery_count: row.count };
+        Some(PendingEntry { id, fields: Some(stream.entries.get(&id)?.clone()), before: Some(before) })
+    };
+    ids.filter_map(entry).take(op.count.unwrap_or(u64::MAX) as usize).collect()
+}
+
+/// What MAXCOUNT and MAXSIZE leave of a reply. The size is that of the bytes on the wire.
+struct Budget {
+    limits: ReadLimits,
+    entries: u64,
+    bytes: u64,
+    full: bool,
+}
+
+impl Budget {
+    fn new(limits: ReadLimits) -> Self {
+        Self { limits, entries: 0, bytes: 0, full: false }
+    }
+
+    fn fit(&mut self, key: &Bytes, entries: &mut Vec<PendingEntry>) {
+        let frame = b"*2\r\n".len() + bulk(key).len() + b"*1\r\n".len();
+        let mut fit = 0;
+        for entry in entries.iter() {
+            let size = wire(entry).len() + if fit == 0 { frame } else { 0 };
+            let over = self.limits.entries.is_some_and(|most| self.entries >= most)
+                || self.limits.bytes.is_some_and(|most| self.entries > 0 && self.bytes + size as u64 > most);
+            self.full |= over;
+            if self.full {
+                break;
+            }
+            self.entries += 1;
+            self.bytes += size as u64;
+            fit += 1;
+        }
+        entries.truncate(fit);
+    }
+}
+
+fn bulk(bytes: &[u8]) -> String {
+    format!("${}\r\n{}\r\n", bytes.len(), "x".repeat(bytes.len()))
+}
+
+fn wire(entry: &PendingEntry) -> String {
+    let mut text = format!("*2\r\n{}", bulk(entry.id.to_string().as_bytes()));
+    match &entry.fields {
+        None => text += "*-1\r\n",
+        Some(fields) => {
+            text += &format!("*{}\r\n", fields.len() * 2);
+            fields.iter().for_each(|(name, value)| text += &(bulk(name) + &bulk(value)));
+        }
+    }
+    if let Some(before) = entry.before {
+        text += &format!(":{}\r\n:{}\r\n", before.idle_ms, before.delivery_count);
+    }
+    text
 }
 
 fn start(start: GroupStart, stream: &Stream) -> EntryId {
@@ -539,18 +963,21 @@ fn xclaim(op: &XClaim, stream: &Stream, group: &mut Group, now: u64) -> Vec<Pend
     let mut claimed = Vec::new();
     for id in &op.ids {
         let Some(fields) = stream.entries.get(id) else {
-            group.pending.remove(id);
+            group.remove(*id);
             continue;
         };
         let count = match group.pending.get(id) {
-            Some(row) if now.saturating_sub(row.delivered_ms) < op.min_idle_ms => continue,
+            Some(row) if row.owner.is_some() && now.saturating_sub(row.delivered_ms) < op.min_idle_ms => {
+                continue;
+            }
             Some(row) => row.count,
             None if op.force => 1,
             None => continue,
         };
-        let count = op.retry_count.unwrap_or(count + u64::from(!op.just_id));
-        group.pending.insert(*id, Row { owner: op.consumer.clone(), delivered_ms, count });
-        claimed.push(PendingEntry { id: *id, fields: (!op.just_id).then(|| fields.clone()) });
+        let more = count.saturating_add(u64::from(!op.just_id)).min(i64::MAX as u64);
+        let count = op.retry_count.unwrap_or(more);
+        group.put(*id, Row { owner: Some(op.consumer.clone()), delivered_ms, count });
+        claimed.push(PendingEntry { id: *id, fields: (!op.just_id).then(|| fields.clone()), before: None });
     }
     claimed
 }
@@ -567,16 +994,20 @@ fn xautoclaim(op: &XAutoClaim, stream: &Stream, group: &mut Group, now: u64) -> 
         }
         looks -= 1;
         let Some(fields) = stream.entries.get(&id) else {
-            group.pending.remove(&id);
+            group.remove(id);
             done.deleted.push(id);
             left -= 1;
             continue;
         };
-        let row = group.pending.get_mut(&id).unwrap();
-        if now.saturating_sub(row.delivered_ms) >= op.min_idle_ms {
-            let count = row.count + u64::from(!op.just_id);
-            *row = Row { owner: op.consumer.clone(), delivered_ms: now, count };
-            done.entries.push(PendingEntry { id, fields: (!op.just_id).then(|| fields.clone()) });
+        let row = group.pending[&id].clone();
+        if row.owner.is_none() || now.saturating_sub(row.delivered_ms) >= op.min_idle_ms {
+            let count = row.count.saturating_add(u64::from(!op.just_id)).min(i64::MAX as u64);
+            group.put(id, Row { owner: Some(op.consumer.clone()), delivered_ms: now, count });
+            done.entries.push(PendingEntry {
+                id,
+                fields: (!op.just_id).then(|| fields.clone()),
+                before: None,
+            });
             left -= 1;
         }
     }
@@ -618,16 +1049,26 @@ fn random_commands_against_the_model() {
                 let limit = disk.used() + rng.below(2) * rng.below(20_000);
                 disk.set_capacity((!rng.one_in(4)).then_some(limit));
                 if rng.one_in(2) {
+                    let expired = engine.stats().expired_keys;
                     engine.tick().unwrap();
+                    if engine.stats().expired_keys > expired {
+                        model.expire();
+                    }
                 }
             }
+            // Where the log is too full even for that, they stay.
+            let expired = engine.stats().expired_keys;
             let reply = command.execute(&engine).unwrap();
+            if engine.stats().expired_keys > expired {
+                model.expire();
+            }
             assert_eq!(reply, model.expect(&command, &reply), "seed {seed}, step {step}: {command:?}");
             refused += u32::from(reply.contains("-MISCONF"));
             assert!(refused == 0 || seed % 2 == 0);
             all_refused += u32::from(reply.contains("-MISCONF"));
             match rng.below(60) {
                 0 => drop(engine.snapshot().unwrap()),
+                // Nothing has expired since the command.
                 3 => engine.tick().unwrap(),
                 1 | 2 => {
                     engine.check().unwrap();

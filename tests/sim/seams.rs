@@ -17,13 +17,11 @@ fn options(disk: &SimDisk, stores: &[MemoryPlace]) -> Options {
 
 fn add(key: &str, id: u64) -> XAdd {
     let fields = Fields::from_pairs([("field", "value")]);
-    XAdd { key: key.into(), id: NewId::Exact(EntryId::new(id, 0)), fields, make_stream: true, trim: None }
+    XAdd { id: NewId::Exact(EntryId::new(id, 0)), ..XAdd::new(key, fields) }
 }
 
 fn wait_in_group(engine: &Engine, consumer: &str) -> Waiting {
-    let (group, consumer) = ("g".into(), consumer.to_string().into());
-    let streams = vec![("s".into(), GroupFrom::New)];
-    let read = XReadGroup { db: DbIndex::default(), group, consumer, streams, count: None, no_ack: false };
+    let read = XReadGroup::new("g", consumer.to_string(), "s");
     match engine.read_or_wait(BlockingRead::Group(read)) {
         ReadOrWait::Waiting(waiting) => waiting,
         ReadOrWait::Now(ticket) => panic!("it should wait, but was answered {ticket:?}"),
@@ -63,7 +61,7 @@ fn a_panic_in_a_transaction_leaves_no_trace() {
     let store = MemoryPlace::new("a");
     let (engine, _) = options(&disk, std::slice::from_ref(&store)).open().unwrap();
     engine.execute_blocking(&add("s", 1)).unwrap();
-    let read = XRead { db: DbIndex::default(), streams: vec![("w".into(), ReadFrom::Last)], count: None };
+    let read = XRead::new("w", ReadFrom::Last);
     let ReadOrWait::Waiting(waiting) = engine.read_or_wait(BlockingRead::Read(read)) else { panic!() };
     let digest = engine.digest();
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -141,7 +139,7 @@ fn a_store_with_a_damaged_snapshot_is_made_anew() {
 fn keys_that_nobody_waits_for_cost_nothing() {
     let disk = SimDisk::new(1);
     let (engine, _) = options(&disk, &[]).open().unwrap();
-    let read = XRead { db: DbIndex::default(), streams: vec![("w".into(), ReadFrom::Last)], count: None };
+    let read = XRead::new("w", ReadFrom::Last);
     let ReadOrWait::Waiting(_waiting) = engine.read_or_wait(BlockingRead::Read(read)) else { panic!() };
     let began = Instant::now();
     engine.transaction_of(TransactionSize { bytes: 8 << 20, adds: true }, |transaction| {

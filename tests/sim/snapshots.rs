@@ -55,7 +55,7 @@ impl World {
 
 fn add(key: &str, id: u64) -> XAdd {
     let fields = Fields::from_pairs([("field", "a value of some length")]);
-    XAdd { key: key.into(), id: NewId::Exact(EntryId::new(id, 0)), fields, make_stream: true, trim: None }
+    XAdd { id: NewId::Exact(EntryId::new(id, 0)), ..XAdd::new(key, fields) }
 }
 
 fn add_many(engine: &Engine, key: &str, ids: std::ops::Range<u64>) {
@@ -127,10 +127,7 @@ fn a_turn_costs_what_changed() {
 fn snapshots_are_taken_when_the_log_has_grown() {
     let world = World::new();
     let engine = world.options().snapshot_log_bytes(64 * 1024).open().unwrap().0;
-    let trim = |id| XAdd {
-        trim: Some(Trim { keep: Keep::Newest(100), approximate: false, limit: None }),
-        ..add("s", id)
-    };
+    let trim = |id| XAdd { trim: Some(Keep::Newest(100).exactly()), ..add("s", id) };
     let mut most = 0;
     for id in 1..6000 {
         engine.submit(&trim(id)).result.unwrap();

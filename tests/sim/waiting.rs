@@ -16,7 +16,7 @@ fn engine() -> Engine {
 
 fn add(key: &str, id: u64) -> XAdd {
     let fields = Fields::from_pairs([("field", "value")]);
-    XAdd { key: key.into(), id: NewId::Exact(EntryId::new(id, 0)), fields, make_stream: true, trim: None }
+    XAdd { id: NewId::Exact(EntryId::new(id, 0)), ..XAdd::new(key, fields) }
 }
 
 fn create(key: &str) -> XGroupCreate {
@@ -26,13 +26,13 @@ fn create(key: &str) -> XGroupCreate {
 
 fn read(keys: &[&str]) -> BlockingRead {
     let streams = keys.iter().map(|key| (Bytes::from(key.to_string()), ReadFrom::Last)).collect();
-    BlockingRead::Read(XRead { db: DbIndex::default(), streams, count: None })
+    BlockingRead::Read(XRead { streams, ..XRead::new("", ReadFrom::Last) })
 }
 
 fn group_read(keys: &[&str], consumer: &str, count: Option<u64>) -> BlockingRead {
     let streams = keys.iter().map(|key| (Bytes::from(key.to_string()), GroupFrom::New)).collect();
-    let (group, consumer) = ("g".into(), consumer.to_string().into());
-    BlockingRead::Group(XReadGroup { db: DbIndex::default(), group, consumer, streams, count, no_ack: false })
+    let read = XReadGroup::new("g", consumer.to_string(), "");
+    BlockingRead::Group(XReadGroup { streams, count, ..read })
 }
 
 fn wait(engine: &Engine, read: BlockingRead) -> Waiting {
