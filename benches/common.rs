@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use claimlog::engine::{Engine, Options};
 use claimlog::io::real::RealClock;
 use claimlog::io::{Dir, File, Held, LockError, LockGuard};
-use claimlog::op::{GroupFrom, GroupStart, NewId, XAdd, XGroupCreate, XReadGroup};
+use claimlog::op::{GroupStart, XAdd, XGroupCreate, XReadGroup};
 use claimlog::{EntryId, Fields};
 
 /// A directory whose files keep their lengths and nothing else: everything but the disk is measured, for as long as one

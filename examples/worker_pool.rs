@@ -22,11 +22,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait};
 use claimlog::op::{
-    DbIndex, Entry, GroupFrom, GroupStart, NewId, PendingEntry, XAck, XAdd, XAutoClaim, XGroupCreate, XLen,
-    XPendingRows, XPendingSummary, XRange, XReadGroup,
+    Entry, GroupStart, PendingEntry, XAck, XAdd, XAutoClaim, XGroupCreate, XLen, XPendingRows,
+    XPendingSummary, XRange, XReadGroup,
 };
 use claimlog::{EntryId, Fields};
 

@@ -97,11 +97,14 @@ impl CommandSpec {
 
     /// First key, last key and step of COMMAND INFO: zeros where there are none, or where they move.
     pub(crate) fn key_range(&self) -> (i64, i64, i64) {
-        match self.keys.first().map(|keys| (keys.begin, keys)) {
-            Some((Begin::Index(first), keys)) => {
-                let last = if keys.last >= 0 { first + keys.last } else { keys.last };
-                (first, last, keys.step)
-            }
+        let ends = |keys: &KeySpec| match keys.begin {
+            Begin::Index(first) if keys.last >= 0 => Some((first, first + keys.last, keys.step)),
+            Begin::Index(first) => Some((first, keys.last, keys.step)),
+            Begin::Keyword(..) => None,
+        };
+        match (self.keys.first().and_then(ends), self.keys.last().and_then(ends)) {
+            // Several specs of one key each follow one another.
+            (Some((first, _, step)), Some((_, last, _))) => (first, last, step),
             _ => (0, 0, 0),
         }
     }

@@ -13,6 +13,7 @@ pub(crate) mod digest;
 pub(crate) mod entries;
 pub(crate) mod group;
 mod listpack;
+mod parts;
 pub(crate) mod pending;
 mod rows;
 pub(crate) mod stream;

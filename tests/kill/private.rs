@@ -100,9 +100,12 @@ impl Private {
         }
         let got = observe(client, &self.key).map_err(|e| self.report(&e))?;
         let in_flight = self.in_flight.take().unwrap_or(InFlight { ops: Vec::new(), sent: 0 });
+        // What was added and then went with its key has left no id: any will do, for it went too.
+        let deletes = in_flight.ops.iter().any(|op| matches!(op, Op::DeleteKey));
+        let gone = deletes.then_some((u64::MAX - 1, 0));
         let found = |token: &str| -> Option<Id> {
-            let stream = got.0.as_ref()?;
-            stream.entries.iter().find(|(_, known)| *known == token).map(|(&id, _)| id)
+            let entries = got.0.iter().flat_map(|stream| &stream.entries);
+            entries.into_iter().find(|(_, known)| *known == token).map(|(&id, _)| id).or(gone)
         };
         let mut candidate = self.model.clone();
         let mut whys = Vec::new();
