@@ -50,8 +50,10 @@ impl Watch {
     /// Watches one more key, from this moment on.
     pub fn add(&mut self, key: &Key) {
         if !self.keys.contains(key) {
-            let mut core = self.engine.core();
+            // What has expired by now is not watched: that it goes is no change.
+            let (mut core, _) = self.engine.core_in_turn();
             core.watchers.by_key.entry(key.clone()).or_default().push((self.id, Arc::clone(&self.dirty)));
+            self.engine.leave(core);
             self.keys.push(key.clone());
         }
     }

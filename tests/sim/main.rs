@@ -12,6 +12,7 @@ mod full;
 mod model;
 mod seams;
 mod snapshots;
+mod time;
 mod waiting;
 
 use std::time::Duration;

@@ -1,0 +1,304 @@
+//! What happens because time passes: keys expire, and what is pending comes of age for readers who would claim it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, Ticket, Waiting, Watch};
+use claimlog::io::sim::{SimClock, SimDisk};
+use claimlog::op::*;
+use claimlog::{EntryId, Error, Fields};
+
+/// An engine and its clock, which begins at a million.
+struct World {
+    engine: Engine,
+    clock: Arc<SimClock>,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Arc::new(SimClock::new(1_000_000));
+        let (engine, _) = Options::simulated(SimDisk::new(1).dir(), Arc::clone(&clock) as _).open().unwrap();
+        Self { engine, clock }
+    }
+
+    fn run<O: Op>(&self, op: &O) -> O::Reply {
+        self.engine.submit(op).result.unwrap()
+    }
+
+    /// Lets time pass, and the engine notice.
+    fn pass(&self, ms: u64) {
+        self.clock.advance(Duration::from_millis(ms));
+        self.engine.tick().unwrap();
+    }
+
+    fn add(&self, key: &str, id: u64) {
+        let fields = Fields::from_pairs([("field", "value")]);
+        self.run(&XAdd { id: NewId::Exact(EntryId::new(id, 0)), ..XAdd::new(key, fields) });
+    }
+
+    fn create(&self, key: &str) {
+        let (key, group) = (key.into(), "g".into());
+        self.run(&XGroupCreate {
+            key,
+            group,
+            start: GroupStart::Last,
+            make_stream: true,
+            entries_read: None,
+        });
+    }
+
+    fn expire(&self, key: &str, in_ms: i64) {
+        let at = ExpireAt::InMs(in_ms);
+        assert!(self.run(&Expire { key: key.into(), at, only_if: ExpireIf::default() }));
+    }
+
+    fn wait(&self, read: XReadGroup) -> Waiting {
+        match self.engine.read_or_wait(BlockingRead::Group(read)) {
+            ReadOrWait::Waiting(waiting) => waiting,
+            ReadOrWait::Now(ticket) => panic!("it should wait, but was answered {ticket:?}"),
+        }
+    }
+
+    fn watch(&self, key: &str) -> Watch {
+        let mut watch = self.engine.watch();
+        watch.add(&key.into());
+        watch
+    }
+}
+
+fn read(consumer: &'static str) -> XReadGroup {
+    XReadGroup::new("g", consumer, "s")
+}
+
+fn claiming(consumer: &'static str, min_idle_ms: u64) -> XReadGroup {
+    XReadGroup { claim: Some(min_idle_ms), ..read(consumer) }
+}
+
+fn ticket(waiting: Waiting) -> Option<Ticket<Vec<StreamRead>>> {
+    waiting.wait_blocking(Some(Duration::ZERO)).ok()
+}
+
+/// What a reader got by now, as (id, idle time before, deliveries before); `None` if it still waits.
+fn got(waiting: Waiting) -> Option<Vec<(u64, u64, u64)>> {
+    let reads = ticket(waiting)?.result.expect("it was served");
+    let entries = reads.into_iter().flat_map(|read| read.entries);
+    let before = |entry: PendingEntry| {
+        let before = entry.before.expect("it reads with CLAIM");
+        (entry.id.ms, before.idle_ms, before.delivery_count)
+    };
+    Some(entries.map(before).collect())
+}
+
+fn ids(from: impl IntoIterator<Item = u64>) -> Vec<EntryId> {
+    from.into_iter().map(|ms| EntryId::new(ms, 0)).collect()
+}
+
+/// Vector 14: the first gets the new entry, the second claims it when it is old enough.
+#[test]
+fn a_reader_that_claims_is_woken_when_what_is_pending_is_old_enough() {
+    let world = World::new();
+    world.create("s");
+    let first = world.wait(claiming("first", 100));
+    let second = world.wait(claiming("second", 100));
+    world.add("s", 1);
+    assert_eq!(got(first), Some(vec![(1, 0, 0)]));
+    world.pass(99);
+    assert_eq!(world.engine.stats().waiters, 1, "one millisecond is left");
+    world.pass(1);
+    assert_eq!(got(second), Some(vec![(1, 100, 1)]));
+}
+
+/// Each waits for its own time, whatever the order in which they came.
+#[test]
+fn readers_claim_at_their_own_times() {
+    let world = World::new();
+    world.create("s");
+    world.add("s", 1);
+    world.run(&read("dead"));
+    let slow = world.wait(claiming("slow", 500));
+    let quick = world.wait(claiming("quick", 50));
+    world.pass(50);
+    assert_eq!(got(quick), Some(vec![(1, 50, 1)]));
+    world.pass(499);
+    assert_eq!(world.engine.stats().waiters, 1, "its delivery to the quick one begins anew");
+    world.pass(1);
+    assert_eq!(got(slow), Some(vec![(1, 500, 2)]));
+}
+
+#[test]
+fn what_is_released_wakes_at_once_and_first_come_first() {
+    let world = World::new();
+    world.create("s");
+    (1..=3).for_each(|id| world.add("s", id));
+    world.run(&read("dead"));
+    let reader = world.wait(claiming("reader", 1_000_000_000));
+    let nack = |of: &[u64]| XNack {
+        key: "s".into(),
+        group: "g".into(),
+        mode: NackMode::Fail,
+        ids: ids(of.iter().copied()),
+        retry_count: None,
+        force: false,
+    };
+    let release = [nack(&[3]), nack(&[1])];
+    world
+        .engine
+        .transaction(|steps| release.iter().for_each(|nack| assert_eq!(steps.execute(nack).unwrap(), 1)))
+        .result
+        .unwrap();
+    let got: Vec<u64> = got(reader).unwrap().into_iter().map(|(id, ..)| id).collect();
+    assert_eq!(got, [3, 1]);
+}
+
+/// A reference to an entry that is gone is never handed out, and nobody is woken for it again and again.
+#[test]
+fn what_is_gone_is_not_claimed() {
+    let world = World::new();
+    world.create("s");
+    (1..=2).for_each(|id| world.add("s", id));
+    world.run(&read("dead"));
+    world.run(&XDel { key: "s".into(), ids: ids([1]) });
+    let reader = world.wait(claiming("reader", 100));
+    world.pass(100);
+    assert_eq!(got(reader), Some(vec![(2, 100, 1)]));
+    let another = world.wait(claiming("another", 50));
+    world.run(&XAck { key: "s".into(), group: "g".into(), ids: ids([2]) });
+    let applied = world.engine.stats().applied;
+    (0..5).for_each(|_| world.pass(1000));
+    assert_eq!(world.engine.stats().applied, applied);
+    assert_eq!(got(another), None);
+    let summary = world.run(&XPendingSummary { key: "s".into(), group: "g".into() });
+    assert_eq!(summary.count, 1, "the reference stays");
+}
+
+#[test]
+fn keys_expire_on_their_own_and_when_asked_for() {
+    let world = World::new();
+    world.add("s", 1);
+    world.add("t", 1);
+    world.expire("s", 100);
+    world.expire("t", 200);
+    assert_eq!(world.engine.stats().expiring_keys[0], 2);
+    world.pass(100);
+    assert_eq!(world.engine.stats().keys[0], 1, "it went without being asked for");
+    // Nobody ticks: whoever asks does not see it.
+    world.clock.advance(Duration::from_millis(100));
+    assert_eq!(world.run(&DbSize { db: DbIndex::default() }), 0);
+    assert_eq!(world.engine.stats().expired_keys, 2);
+    world.add("t", 1);
+    assert_eq!(world.run(&ExpiryOf { key: "t".into() }), Expiry::Never, "the next one of that name is new");
+}
+
+#[test]
+fn an_expiry_survives_and_so_does_its_removal() {
+    let (clock, disk) = (Arc::new(SimClock::new(1_000_000)), SimDisk::new(1));
+    let open = || Options::simulated(disk.dir(), Arc::clone(&clock) as _).open().unwrap().0;
+    let world = World { engine: open(), clock: Arc::clone(&clock) };
+    for key in ["kept", "persisted"] {
+        world.add(key, 1);
+        world.expire(key, 1000);
+    }
+    assert!(world.run(&Persist { key: "persisted".into() }));
+    world.engine.close().unwrap();
+    let world = World { engine: open(), clock: Arc::clone(&clock) };
+    let kept = world.run(&ExpiryOf { key: "kept".into() });
+    assert_eq!(kept, Expiry::At { unix_ms: 1_001_000, left_ms: 1000 });
+    assert_eq!(world.run(&ExpiryOf { key: "persisted".into() }), Expiry::Never);
+    world.engine.close().unwrap();
+    // It expires while nothing runs.
+    clock.advance(Duration::from_secs(2));
+    let world = World { engine: open(), clock };
+    assert_eq!(world.run(&Keys { db: DbIndex::default(), pattern: "*".into() }), [Bytes::from("persisted")]);
+}
+
+/// All that may take a key away from under readers, or give them one.
+#[test]
+fn readers_of_a_group_are_told_what_becomes_of_their_key() {
+    let db = |index| DbIndex::new(index).unwrap();
+    let elsewhere = |name: &str| Key { db: db(1), name: Bytes::copy_from_slice(name.as_bytes()) };
+    type End<'a> = (&'a str, &'a dyn Fn(&World), bool);
+    let rename = |world: &World, from: &'static str, to: &'static str| {
+        assert!(world.run(&Rename { db: db(0), from: from.into(), to: to.into(), if_absent: false }));
+    };
+    // Whether the reader is served, or else told that its group is gone.
+    let ends: [End<'_>; 7] = [
+        (
+            "expired",
+            &|world| {
+                world.expire("s", 10);
+                world.pass(10);
+            },
+            false,
+        ),
+        ("renamed away", &|world| rename(world, "s", "x"), false),
+        (
+            "overwritten by one without the group",
+            &|world| {
+                world.add("other", 1);
+                rename(world, "other", "s");
+            },
+            false,
+        ),
+        (
+            "overwritten by one with data",
+            &|world| {
+                world.create("other");
+                world.add("other", 7);
+                rename(world, "other", "s");
+            },
+            true,
+        ),
+        ("moved away", &|world| assert!(world.run(&Move { key: "s".into(), to: db(1) })), false),
+        (
+            "replaced by a copy with data",
+            &|world| {
+                world.create("other");
+                world.add("other", 7);
+                assert!(world.run(&Copy { from: "other".into(), to: "s".into(), replace: true }));
+            },
+            true,
+        ),
+        (
+            "swapped with a database where it has data",
+            &|world| {
+                world.create("other");
+                world.add("other", 7);
+                let copy = Copy { from: "other".into(), to: elsewhere("s"), replace: false };
+                assert!(world.run(&copy));
+                world.run(&SwapDb { one: db(1), other: db(0) });
+            },
+            true,
+        ),
+    ];
+    for (what, end, served) in ends {
+        let world = World::new();
+        world.create("s");
+        let reader = world.wait(read("c"));
+        let watch = world.watch("s");
+        end(&world);
+        let ticket = ticket(reader).unwrap_or_else(|| panic!("{what}: it is told"));
+        match ticket.result {
+            Ok(reads) => assert!(served && reads[0].entries[0].id.ms == 7, "{what}: {reads:?}"),
+            Err(Error::Refused(Refusal::NoSuchGroupToRead { .. })) => assert!(!served, "{what}"),
+            Err(error) => panic!("{what}: {error}"),
+        }
+        assert!(watch.dirty(), "{what}: and so is who watches it");
+    }
+}
+
+#[test]
+fn what_had_expired_before_it_was_watched_is_no_change() {
+    let world = World::new();
+    world.add("s", 1);
+    world.expire("s", 10);
+    world.clock.advance(Duration::from_millis(10));
+    let watch = world.watch("s");
+    world.pass(1);
+    assert!(!watch.dirty());
+    world.add("s", 1);
+    assert!(watch.dirty());
+    let watch = world.watch("s");
+    world.expire("s", 10);
+    assert!(watch.dirty(), "setting an expiry is a change");
+}
