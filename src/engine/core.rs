@@ -48,6 +48,10 @@ pub(super) struct Core {
     next_expiry_ms: Option<u64>,
     /// How many keys have expired since the start.
     expired: u64,
+    /// How many requests have changed something since the start, as Redis counts: reading one's history again is none.
+    pub(super) changes: u64,
+    /// How many of them the last snapshot has.
+    pub(super) saved_changes: u64,
     ended: Option<Error>,
 }
 
@@ -102,6 +106,8 @@ impl Core {
         Self {
             next_expiry_ms: state.next_expiry_ms(),
             expired: 0,
+            changes: 0,
+            saved_changes: 0,
             state,
             log: Some(log),
             settings,
@@ -219,6 +225,8 @@ impl Core {
                 self.fail(format!("a decision does not fit the state, which is a bug: {why}")),
             ));
         }
+        let counts = |record: &Record<'_>| !matches!(record, Record::Claimed { active_ms: None, .. });
+        self.changes += u64::from(records.iter().any(counts));
         // Whatever else happens, keys only expire later than that, or not at all.
         let sooner =
             |record: &Record<'_>| matches!(record, Record::ExpirySet { .. } | Record::StreamCopied { .. });

@@ -82,6 +82,8 @@ pub struct Stats {
     pub expiring_keys: Vec<u64>,
     /// How many keys have expired since the start.
     pub expired_keys: u64,
+    /// How many requests changed something that is in no snapshot, as Redis counts them.
+    pub unsaved_changes: u64,
     /// The last change applied.
     pub applied: u64,
     /// The last change synced.
@@ -399,6 +401,7 @@ impl Engine {
             keys: core.state.databases().map(Database::key_count).collect(),
             expiring_keys: core.state.databases().map(Database::expiring_count).collect(),
             expired_keys: core.expired(),
+            unsaved_changes: core.changes - core.saved_changes,
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),

@@ -90,6 +90,15 @@ impl Snapshotter {
     }
 }
 
+/// The state of a moment.
+struct Frozen {
+    state: State,
+    /// How much had changed by then, as [`Core::changes`](super::core::Core::changes).
+    changes: u64,
+    /// How long the lock was held for it.
+    lock_held: Duration,
+}
+
 impl Shared {
     /// Takes a snapshot now. `None` if there is no place, or nothing is new.
     pub(super) fn snapshot(&self) -> Result<Option<SnapshotReport>, SnapshotError> {
@@ -197,7 +206,7 @@ impl Shared {
         let Some(at) = snapshotter.next() else { return Ok(None) };
         let began = self.clock.monotonic();
         let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
-        let (state, lock_held) = self.freeze()?;
+        let Frozen { state, changes, lock_held } = self.freeze()?;
         let seq = state.applied();
         if snapshotter.slots[at].seq() == Some(seq) {
             return Ok(None);
@@ -235,6 +244,7 @@ impl Shared {
             at_ms: self.clock.wall_ms(),
         };
         slot.rooted(root);
+        self.core().saved_changes = changes;
         self.snapshots.cover(written_bytes, self.log_bytes_written.load(Ordering::Relaxed));
         // What can't be removed is only space, and is tried again in the next turn.
         let _ = slot.remove_replaced();
@@ -245,16 +255,16 @@ impl Shared {
         Ok(Some(report))
     }
 
-    /// The state of this moment, and how long the lock was held for it.
-    fn freeze(&self) -> Result<(State, Duration), SnapshotError> {
+    /// The state of this moment.
+    fn freeze(&self) -> Result<Frozen, SnapshotError> {
         let core = self.core();
         let began = self.clock.monotonic();
         // IMPORTANT: an engine that failed may hold half a transaction; one that was closed has let go of its stores.
         if let Some(error) = core.ended() {
             return Err(SnapshotError::Engine(error.clone()));
         }
-        let state = core.state.clone();
-        Ok((state, self.clock.monotonic().saturating_sub(began)))
+        let (state, changes) = (core.state.clone(), core.changes);
+        Ok(Frozen { state, changes, lock_held: self.clock.monotonic().saturating_sub(began) })
     }
 
     /// Gives up the segments that every store has behind it.
