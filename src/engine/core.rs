@@ -16,8 +16,8 @@ use super::watch::Watchers;
 use crate::error::Error;
 use crate::id::Seq;
 use crate::op::{Key, Op, Presence, Refusal, Stop, StreamRead, View};
-use crate::record::Record;
 use crate::record::codec::BatchBytes;
+use crate::record::{Record, StreamAt};
 use crate::recovery::absorb;
 use crate::state::group::Group;
 use crate::state::stream::Stream;
@@ -233,7 +233,22 @@ impl Core {
         if records.iter().any(sooner) {
             self.next_expiry_ms = self.state.next_expiry_ms();
         }
+        for record in records {
+            if let Record::StreamCopied { from, to, .. } = record {
+                self.copy_presence(*from, *to);
+            }
+        }
         Ok(())
+    }
+
+    /// The consumers of a copy were last seen when those of the original were.
+    fn copy_presence(&mut self, from: StreamAt, to: StreamAt) {
+        let Ok(Some(copy)) = self.state.stream_at(to) else { return };
+        for consumer in copy.groups().flat_map(Group::consumers) {
+            if let Some(seen_ms) = self.presence.seen_ms((from.no, consumer.no)) {
+                self.presence.set((to.no, consumer.no), seen_ms);
+            }
+        }
     }
 
     /// Whether some key has expired, as far as is known.
