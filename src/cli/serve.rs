@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use claimlog::engine::{Engine, Settings, SyncMode};
 use claimlog::OpenError;
-use claimlog::engine::{Engine, SyncMode};
+use claimlog::recovery::RecoveryReport;
 
 use super::{complain, exit, say};
 use crate::command::RecoverySummary;
@@ -100,13 +101,8 @@ pub(crate) fn run(options: Options) -> u8 {
     let mut config = options.into_config();
     config.clients_max = clients_within_limits(config.clients_max);
     let started = Instant::now();
-    let engine_options = claimlog::engine::Options::new(&config.dir)
-        .sync_mode(config.sync_mode)
-        .snapshot_copies(config.snapshot_copies.into())
-        .snapshot_log_bytes(config.snapshot_log_bytes)
-        .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
-        .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
-    let (engine, report) = match Engine::open(engine_options) {
+    let settings = Settings { sync_mode: config.sync_mode, ..Settings::default() };
+    let (engine, report) = match open(&config, settings) {
         Ok(opened) => opened,
         Err(error) => return not_opened(&config, &error),
     };
@@ -131,13 +127,25 @@ pub(crate) fn run(options: Options) -> u8 {
         );
     }
     let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis() };
-    match server::serve(engine, config, recovery, listening) {
+    let as_started = config.clone();
+    let reopen = Box::new(move |settings| open(&as_started, settings));
+    match server::serve(engine, config, recovery, reopen, listening) {
         Ok(()) => {
             say("ended cleanly");
             exit::CLEAN
         }
         Err(error) => not_served(&error),
     }
+}
+
+fn open(config: &Config, settings: Settings) -> Result<(Engine, RecoveryReport), OpenError> {
+    let options = claimlog::engine::Options::new(&config.dir)
+        .settings(settings)
+        .snapshot_copies(config.snapshot_copies.into())
+        .snapshot_log_bytes(config.snapshot_log_bytes)
+        .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
+        .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
+    Engine::open(options)
 }
 
 /// How many clients there may be at a time, so that descriptors are left for the data: a client more is an error reply,

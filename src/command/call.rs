@@ -90,7 +90,7 @@ impl Call<'_, '_> {
             None => {
                 // It would wait for the lock under which EXEC runs.
                 assert!(!self.in_transaction(), "only commands that are not about streams ask for this");
-                Outside::of(&self.context.engine)
+                Outside::of(&self.context.engine())
             }
         }
     }
@@ -152,13 +152,15 @@ impl Call<'_, '_> {
 pub(crate) struct Done {
     /// The reply must not leave before this change is visible.
     pub(crate) after: Seq,
+    /// The command's number ([`Found::slot`]), for what is counted later.
+    pub(crate) slot: usize,
     /// What is left to do; `Err`: the engine failed, and nothing can be served any more.
     pub(crate) outcome: Result<Outcome, Arc<str>>,
 }
 
 impl Done {
     fn at_once(outcome: Outcome) -> Self {
-        Self { after: Seq::ZERO, outcome: Ok(outcome) }
+        Self { after: Seq::ZERO, slot: 0, outcome: Ok(outcome) }
     }
 }
 
@@ -175,7 +177,7 @@ pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, 
         Err(mut error) => {
             if name.eq_ignore_ascii_case(b"exec") {
                 session.leave_multi();
-                session.watch = None;
+                session.client.watch.take();
                 error = exec_abort(error);
             } else if let Some(queue) = &mut session.queue {
                 queue.aborted = true;
@@ -188,10 +190,11 @@ pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, 
         return enqueue(session, found, words, out);
     }
     let reply = Encoder::new(out, session.client.protocol.get());
-    let door = Door::Engine(&context.engine);
+    let engine = context.engine();
+    let door = Door::Engine(&engine);
     let (after, outcome) = run(found, words, session, context, reply, door, None);
     session.last_seq = session.last_seq.max(after);
-    Done { after, outcome }
+    Done { after, slot: found.slot, outcome }
 }
 
 /// Queues a command until EXEC.

@@ -276,7 +276,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         if call.in_transaction() {
             return Err(CommandError::text("ERR this setting can't be changed inside MULTI"));
         }
-        call.context.engine.set_settings(settings)?;
+        call.context.engine().set_settings(settings)?;
     }
     *call.context.config.borrow_mut() = config;
     call.reply.ok();

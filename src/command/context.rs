@@ -21,7 +21,8 @@ pub(crate) struct RecoverySummary {
 
 /// What all connections of a server share.
 pub(crate) struct Context {
-    pub(crate) engine: Engine,
+    /// Another one after DEBUG RELOAD.
+    engine: RefCell<Engine>,
     pub(crate) config: RefCell<Config>,
     pub(crate) clients: RefCell<BTreeMap<u64, Rc<Client>>>,
     pub(crate) last_client_id: Cell<u64>,
@@ -30,13 +31,13 @@ pub(crate) struct Context {
     pub(crate) started_unix_secs: u64,
     /// 40 hexadecimal digits, new with every start.
     pub(crate) run_id: String,
-    pub(crate) recovery: RecoverySummary,
+    pub(crate) recovery: RefCell<RecoverySummary>,
 }
 
 impl Context {
     pub(crate) fn new(engine: Engine, config: Config, recovery: RecoverySummary) -> Self {
         Self {
-            engine,
+            engine: RefCell::new(engine),
             config: RefCell::new(config),
             clients: RefCell::default(),
             last_client_id: Cell::new(0),
@@ -44,8 +45,19 @@ impl Context {
             started: Instant::now(),
             started_unix_secs: unix_time().as_secs(),
             run_id: random_hex(),
-            recovery,
+            recovery: RefCell::new(recovery),
         }
+    }
+
+    /// The engine of the moment.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine.borrow().clone()
+    }
+
+    /// Another engine takes over.
+    pub(crate) fn set_engine(&self, engine: Engine, recovery: RecoverySummary) {
+        self.engine.replace(engine);
+        self.recovery.replace(recovery);
     }
 
     /// When the last snapshot was finished; when the server started, if there was none since.

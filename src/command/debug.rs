@@ -25,6 +25,9 @@ const SLEEP_SECS_MAX: f64 = 3600.0;
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     match call.words {
         [_, sub, seconds] if is(sub, "SLEEP") => sleep(call, seconds),
+        [_, sub] if is(sub, "RELOAD") => reload(call, true),
+        [_, sub, how] if is(sub, "RELOAD") && is(how, "NOSAVE") => reload(call, false),
+        [_, sub] if is(sub, "LOADAOF") => reload(call, false),
         [_, sub, _] if is(sub, "SET-ACTIVE-EXPIRE") => {
             call.reply.ok();
             Ok(Outcome::Done)
@@ -32,6 +35,10 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         [_, sub] if is(sub, "HELP") => {
             let lines = [
                 "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                "LOADAOF",
+                "    Close the data and open them again, from what the last snapshot and the log behind it have.",
+                "RELOAD [NOSAVE]",
+                "    Take a snapshot (unless NOSAVE), close the data and open them again. Clients stay connected.",
                 "SET-ACTIVE-EXPIRE (0|1)",
                 "    Accepted, without effect.",
                 "SLEEP <seconds>",
@@ -47,6 +54,14 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// The data are closed and opened again, as by a restart; clients notice nothing but the time it takes.
+fn reload(call: &mut Call<'_, '_>, snapshot: bool) -> Result<Outcome, CommandError> {
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR the data can't be opened again inside MULTI"));
+    }
+    Ok(Outcome::Reload { snapshot })
 }
 
 /// Redis stops serving everybody; here one client can't do that to the others.

@@ -158,8 +158,9 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
         let value = format!("seq={},status={status}", store.seq.unwrap_or_default());
         line(out, &format!("claimlog_snapshot_store_{}", store.name), value);
     }
-    line(out, "claimlog_recovery_ms", context.recovery.millis);
-    line(out, "claimlog_recovery", one_line(&context.recovery.text));
+    let recovery = context.recovery.borrow();
+    line(out, "claimlog_recovery_ms", recovery.millis);
+    line(out, "claimlog_recovery", one_line(&recovery.text));
 }
 
 fn one_line(text: &str) -> String {

@@ -68,7 +68,7 @@ use claimlog::resp::Encoder;
 
 pub(crate) use call::{Call, dispatch};
 pub(crate) use context::{Context, RecoverySummary};
-pub(crate) use session::{Client, Session};
+pub(crate) use session::{Client, Reading, Session};
 pub(crate) use stats::add as stats_add;
 
 /// The Redis version whose commands and options are all there.
@@ -84,6 +84,8 @@ pub(crate) enum Outcome {
     Pause { time: Option<Duration>, encode: fn(&mut Encoder<'_>) },
     /// Close the connection once the reply has left.
     Close,
+    /// Close the engine and open it again, after a snapshot or without one.
+    Reload { snapshot: bool },
     /// End the server.
     Shutdown,
 }

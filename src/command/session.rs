@@ -3,16 +3,26 @@
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use claimlog::Seq;
-use claimlog::engine::Watch;
-use claimlog::op::DbIndex;
+use claimlog::engine::{Ticket, Waiting, Watch};
+use claimlog::op::{DbIndex, StreamRead};
 
 use super::table::Found;
 use claimlog::resp::Protocol;
+
+/// A read that waits for data.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// In the engine's queues.
+    Waiting(Waiting),
+    /// Answered while its client was not looking: when the data were opened anew.
+    Answered(Ticket<Vec<StreamRead>>),
+}
 
 /// What is known of a connected client. Others see it in CLIENT LIST and may kill it.
 pub(crate) struct Client {
@@ -38,6 +48,10 @@ pub(crate) struct Client {
     pub(crate) unblock: Cell<Option<bool>>,
     pub(crate) no_evict: Cell<bool>,
     pub(crate) no_touch: Cell<bool>,
+    /// The keys watched for the next transaction. Here, so that whoever opens the data anew finds them.
+    pub(crate) watch: RefCell<Option<Watch>>,
+    /// What it waits for, when that is data. Here for the same reason.
+    pub(crate) reading: RefCell<Option<Reading>>,
     /// Bytes received and not yet understood.
     pub(crate) received_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
@@ -91,11 +105,39 @@ impl Client {
             unblock: Cell::new(None),
             no_evict: Cell::new(false),
             no_touch: Cell::new(false),
+            watch: RefCell::default(),
+            reading: RefCell::default(),
             received_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
             sent_bytes: Cell::new(0),
             killed: Cell::new(false),
             waker: RefCell::new(None),
+        }
+    }
+
+    /// Whether what it waits for has come.
+    pub(crate) fn poll_reading(&self, task: &mut TaskContext<'_>) -> Poll<Ticket<Vec<StreamRead>>> {
+        let mut reading = self.reading.borrow_mut();
+        let ticket = match reading.take() {
+            None => return Poll::Pending,
+            Some(Reading::Answered(ticket)) => ticket,
+            Some(Reading::Waiting(mut waiting)) => match Pin::new(&mut waiting).poll(task) {
+                Poll::Ready(ticket) => ticket,
+                Poll::Pending => {
+                    *reading = Some(Reading::Waiting(waiting));
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(ticket)
+    }
+
+    /// It waits no more. If it was served in the meantime there is a ticket; otherwise the change that the null reply
+    /// must wait for; nothing if it waited for nothing.
+    pub(crate) fn stop_reading(&self) -> Option<Result<Ticket<Vec<StreamRead>>, Seq>> {
+        match self.reading.take()? {
+            Reading::Answered(ticket) => Some(Ok(ticket)),
+            Reading::Waiting(waiting) => Some(waiting.give_up()),
         }
     }
 
@@ -178,14 +220,13 @@ pub(crate) struct Session {
     pub(crate) client: Rc<Client>,
     pub(crate) authenticated: bool,
     pub(crate) queue: Option<Queue>,
-    pub(crate) watch: Option<Watch>,
     /// The last change that a reply to this client waited for (WAITAOF).
     pub(crate) last_seq: Seq,
 }
 
 impl Session {
     pub(crate) fn new(client: Rc<Client>, authenticated: bool) -> Self {
-        Self { client, authenticated, queue: None, watch: None, last_seq: Seq::ZERO }
+        Self { client, authenticated, queue: None, last_seq: Seq::ZERO }
     }
 
     /// Ends the transaction, if there is one, and hands over the keys watched for it. Without one, keys that are
@@ -193,13 +234,13 @@ impl Session {
     pub(crate) fn leave_multi(&mut self) -> Option<(Queue, Option<Watch>)> {
         let queue = self.queue.take()?;
         self.client.queued.set(-1);
-        Some((queue, self.watch.take()))
+        Some((queue, self.client.watch.take()))
     }
 
     /// Back to how the connection began (RESET).
     pub(crate) fn reset(&mut self, authenticated: bool) {
         self.leave_multi();
-        self.watch = None;
+        self.client.watch.take();
         self.authenticated = authenticated;
         self.client.db.set(DbIndex::default());
         self.client.protocol.set(Protocol::Resp2);

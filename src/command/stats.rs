@@ -53,6 +53,11 @@ impl Stats {
         self.with_calls(slot, |calls| calls.rejected += 1);
     }
 
+    /// A call that was counted when it began to wait has failed since.
+    pub(crate) fn count_failed(&self, slot: usize) {
+        self.with_calls(slot, |calls| calls.failed += 1);
+    }
+
     pub(crate) fn count_error(&self, text: &[u8]) {
         add(&self.errors, 1);
         let code = text.split(|byte| *byte == b' ').next().unwrap_or_default();

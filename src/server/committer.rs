@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use claimlog::Error;
+use claimlog::{Error, Seq};
 
 use super::Server;
 use super::connection::Wire;
@@ -28,12 +28,16 @@ impl Server {
         if self.has_failed().is_some() {
             return;
         }
-        match self.context.engine.commit() {
+        match self.context.engine().commit() {
             Ok(_) => {}
             Err(Error::Failed(why)) => return self.fail(why),
             Err(other) => return self.fail(other.to_string().into()),
         }
-        let visible = self.context.engine.visible();
+        self.release_all(self.context.engine().visible());
+    }
+
+    /// Sends all replies that depend on nothing later than `visible`.
+    pub(crate) fn release_all(&self, visible: Seq) {
         for wire in self.parked.take() {
             wire.listed.set(false);
             wire.send_visible(self, visible);
