@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Instant;
 
-use claimlog::engine::{Engine, Settings, SyncMode};
 use claimlog::OpenError;
+use claimlog::engine::{Engine, Settings, SyncMode};
 use claimlog::recovery::RecoveryReport;
 
 use super::{complain, exit, say};

@@ -21,8 +21,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep};
 
 use super::output::Output;
-use super::{Server, error_of};
 use super::reload::reload;
+use super::{Server, error_of};
 use crate::command::{Client, Outcome, Reading, Session, dispatch, stats_add};
 
 /// How much is read at a time.

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claimlog::Error;
-use claimlog::engine::{Engine, Settings};
 use claimlog::OpenError;
+use claimlog::engine::{Engine, Settings};
 use claimlog::recovery::RecoveryReport;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;

@@ -9,6 +9,7 @@ mod common;
 mod full;
 mod large;
 mod process;
+mod reload;
 mod script;
 mod wire;
 
