@@ -186,6 +186,7 @@ fn what_command_says_is_what_redis_says() {
     // Newer than 7.0, so there is nothing to compare with.
     let newer = [
         "waitaof",
+        "client|kill",
         "client|no-touch",
         "client|setinfo",
         "xackdel",

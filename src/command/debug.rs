@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::args::is;
+use super::args::{integer, is};
 use super::spec::{Arity, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
+use crate::config::DebugCommand;
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "debug",
@@ -23,24 +24,33 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 const SLEEP_SECS_MAX: f64 = 3600.0;
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    check_allowed(call)?;
     match call.words {
         [_, sub, seconds] if is(sub, "SLEEP") => sleep(call, seconds),
         [_, sub] if is(sub, "RELOAD") => reload(call, true),
         [_, sub, how] if is(sub, "RELOAD") && is(how, "NOSAVE") => reload(call, false),
         [_, sub] if is(sub, "LOADAOF") => reload(call, false),
-        [_, sub, _] if is(sub, "SET-ACTIVE-EXPIRE") => {
+        [_, sub] if is(sub, "CHANGE-REPL-ID") => {
+            call.context.change_replication_id();
+            call.reply.ok();
+            Ok(Outcome::Done)
+        }
+        [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => {
+            call.context.set_active_expire(integer(on)? != 0);
             call.reply.ok();
             Ok(Outcome::Done)
         }
         [_, sub] if is(sub, "HELP") => {
             let lines = [
                 "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                "CHANGE-REPL-ID",
+                "    Change the replication id that INFO shows.",
                 "LOADAOF",
                 "    Close the data and open them again, from what the last snapshot and the log behind it have.",
                 "RELOAD [NOSAVE]",
                 "    Take a snapshot (unless NOSAVE), close the data and open them again. Clients stay connected.",
                 "SET-ACTIVE-EXPIRE (0|1)",
-                "    Accepted, without effect.",
+                "    Whether keys whose time has come are looked for.",
                 "SLEEP <seconds>",
                 "    Stop serving this connection for <seconds>. Decimals allowed. Others are served meanwhile.",
                 "HELP",
@@ -54,6 +64,25 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// DEBUG can hold everybody up: it is for those whom the configuration trusts with that.
+fn check_allowed(call: &Call<'_, '_>) -> Result<(), CommandError> {
+    let allowed = match call.context.config.borrow().debug_command {
+        DebugCommand::Everybody => true,
+        DebugCommand::Nobody => false,
+        DebugCommand::Local => {
+            call.session.client.address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+        }
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server.",
+    ))
 }
 
 /// The data are closed and opened again, as by a restart; clients notice nothing but the time it takes.

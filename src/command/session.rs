@@ -44,6 +44,8 @@ pub(crate) struct Client {
     /// Commands queued since MULTI; -1 outside.
     pub(crate) queued: Cell<i64>,
     pub(crate) blocked: Cell<bool>,
+    /// Blocked, by CLIENT PAUSE.
+    pub(crate) paused: Cell<bool>,
     /// CLIENT UNBLOCK: to be woken, with an error or as after its timeout.
     pub(crate) unblock: Cell<Option<bool>>,
     pub(crate) no_evict: Cell<bool>,
@@ -56,6 +58,10 @@ pub(crate) struct Client {
     pub(crate) received_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
     pub(crate) unsent_bytes: Cell<usize>,
+    /// Bytes received, ever.
+    pub(crate) received_ever: Cell<u64>,
+    /// Commands, ever.
+    pub(crate) commands_ever: Cell<u64>,
     /// Bytes of replies that have left, ever.
     pub(crate) sent_bytes: Cell<u64>,
     /// To be closed as soon as it is looked at.
@@ -102,6 +108,7 @@ impl Client {
             last_command: Cell::new("NULL"),
             queued: Cell::new(-1),
             blocked: Cell::new(false),
+            paused: Cell::new(false),
             unblock: Cell::new(None),
             no_evict: Cell::new(false),
             no_touch: Cell::new(false),
@@ -109,6 +116,8 @@ impl Client {
             reading: RefCell::default(),
             received_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
+            received_ever: Cell::new(0),
+            commands_ever: Cell::new(0),
             sent_bytes: Cell::new(0),
             killed: Cell::new(false),
             waker: RefCell::new(None),
@@ -159,12 +168,19 @@ impl Client {
         address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
     }
 
+    /// The memory that its connection takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.received_bytes.get() + self.unsent_bytes.get()
+    }
+
     /// Its line in CLIENT LIST.
     pub(crate) fn line(&self, now: Instant) -> String {
         let mut flags = String::new();
         for (is_so, letter) in [
             (self.queued.get() >= 0, 'x'),
             (self.blocked.get(), 'b'),
+            (self.watch.borrow().as_ref().is_some_and(Watch::dirty), 'd'),
+            (self.killed.get(), 'A'),
             (self.no_evict.get(), 'e'),
             (self.no_touch.get(), 'T'),
         ] {
@@ -177,9 +193,10 @@ impl Client {
         }
         let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         format!(
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
+             tot-net-out={} tot-cmds={}",
             self.id,
             Self::address_text(self.address),
             Self::address_text(self.local_address),
@@ -188,14 +205,18 @@ impl Client {
             now.saturating_duration_since(self.last_active.get()).as_secs(),
             self.db.get().get(),
             self.queued.get(),
+            self.watch.borrow().as_ref().map_or(0, |watch| watch.keys().len()),
             self.received_bytes.get(),
             self.unsent_bytes.get(),
             self.unsent_bytes.get(),
-            self.received_bytes.get() + self.unsent_bytes.get(),
+            self.memory(),
             self.last_command.get(),
             self.protocol.get().number(),
             text(&self.library_name),
             text(&self.library_version),
+            self.received_ever.get(),
+            self.sent_bytes.get(),
+            self.commands_ever.get(),
         )
     }
 }
@@ -215,18 +236,31 @@ pub(crate) struct Queue {
     pub(crate) aborted: bool,
 }
 
+/// Which replies are sent (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// All but that of the next command,
+    SkipNext,
+    /// which is this one.
+    SkipThis,
+}
+
 /// A connection's own state.
 pub(crate) struct Session {
     pub(crate) client: Rc<Client>,
     pub(crate) authenticated: bool,
     pub(crate) queue: Option<Queue>,
+    pub(crate) replies: Replies,
     /// The last change that a reply to this client waited for (WAITAOF).
     pub(crate) last_seq: Seq,
 }
 
 impl Session {
     pub(crate) fn new(client: Rc<Client>, authenticated: bool) -> Self {
-        Self { client, authenticated, queue: None, last_seq: Seq::ZERO }
+        Self { client, authenticated, queue: None, replies: Replies::On, last_seq: Seq::ZERO }
     }
 
     /// Ends the transaction, if there is one, and hands over the keys watched for it. Without one, keys that are
@@ -247,5 +281,6 @@ impl Session {
         self.client.name.take();
         self.client.no_evict.set(false);
         self.client.no_touch.set(false);
+        self.replies = Replies::On;
     }
 }

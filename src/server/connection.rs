@@ -112,6 +112,8 @@ enum Then {
     Read(fn(&mut Encoder<'_>, &[StreamRead])),
     /// Encode this when the time is over.
     Answer(fn(&mut Encoder<'_>)),
+    /// A pause holds it up: run it then. Its words are still there.
+    Again,
 }
 
 impl Blocked {
@@ -132,6 +134,8 @@ struct Connection {
     decoder: Decoder,
     words: Vec<Bytes>,
     blocked: Option<Blocked>,
+    /// The reply of the last command is not wanted, also if it comes later (CLIENT REPLY).
+    mute: bool,
     /// Execution stopped for unsent replies; more was received than was executed.
     held_back: bool,
     /// Nothing more is read; closed as soon as all replies have left.
@@ -164,6 +168,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         decoder: Decoder::default(),
         words: Vec::new(),
         blocked: None,
+        mute: false,
         held_back: false,
         closing: false,
     };
@@ -240,6 +245,9 @@ impl Connection {
     fn poll_blocked(&mut self, task: &mut TaskContext<'_>) {
         let Some(mut blocked) = self.blocked.take() else { return };
         let client = Rc::clone(&self.session.client);
+        if matches!(blocked.then, Then::Again) {
+            return self.poll_postponed(blocked, task);
+        }
         let unblock = client.unblock.take();
         if let Then::Read(encode) = blocked.then
             && let Poll::Ready(ticket) = client.poll_reading(task)
@@ -256,12 +264,31 @@ impl Connection {
         match blocked.then {
             Then::Answer(_) if by_error => self.refuse(Seq::ZERO, blocked.slot, UNBLOCKED),
             Then::Answer(encode) => self.reply(Seq::ZERO, encode),
+            Then::Again => {}
             Then::Read(encode) => match client.stop_reading() {
                 None => {}
                 Some(Err(after)) if by_error => self.refuse(after, blocked.slot, UNBLOCKED),
                 Some(served) => self.finish(served, blocked.slot, encode),
             },
         }
+    }
+
+    /// Runs a command that a pause held up, if that is over.
+    fn poll_postponed(&mut self, mut blocked: Blocked, task: &mut TaskContext<'_>) {
+        let server = self.server.clone();
+        let over = blocked.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(task).is_ready());
+        if !over && server.context.pause().is_some() {
+            self.blocked = Some(blocked);
+            return;
+        }
+        self.session.client.blocked.set(false);
+        self.session.client.paused.set(false);
+        match server.has_failed() {
+            Some(why) => self.fail(why),
+            None => self.execute_one(&server),
+        }
+        // It may wait for something else now, or for the end of another pause.
+        self.poll_blocked(task);
     }
 
     /// Answers a read that waited: what it was served with, or that there was nothing until the timeout.
@@ -294,10 +321,13 @@ impl Connection {
     /// Writes a reply that waits for a change.
     fn reply(&mut self, after: Seq, encode: impl FnOnce(&mut Encoder<'_>)) {
         let protocol = self.session.client.protocol.get();
+        self.session.last_seq = self.session.last_seq.max(after);
+        if self.mute {
+            return;
+        }
         let mut output = self.wire.output.borrow_mut();
         encode(&mut Encoder::new(output.buffer(), protocol));
         output.park(after);
-        self.session.last_seq = self.session.last_seq.max(after);
     }
 
     /// Executes what was received, as far as it goes. `true`: as far as a command that waits.
@@ -335,20 +365,25 @@ impl Connection {
         let done = dispatch(&mut self.session, &server.context, &self.words, output.buffer());
         output.park(done.after);
         drop(output);
+        if let Ok(Outcome::Postpone { time }) = done.outcome {
+            self.session.client.paused.set(true);
+            return self.block(Some(time), done.slot, Then::Again);
+        }
+        self.mute = done.mute;
         // The words are slices of the read buffer: let go of it.
         self.words.clear();
         if was_authenticated != self.session.authenticated {
             self.set_limits();
         }
         match done.outcome {
-            Ok(Outcome::Done) => {}
+            Ok(Outcome::Done | Outcome::Postpone { .. }) => {}
             Ok(Outcome::Park { waiting, timeout, encode }) => {
                 self.session.client.reading.replace(Some(Reading::Waiting(waiting)));
                 self.block(timeout, done.slot, Then::Read(encode));
             }
             Ok(Outcome::Pause { time, encode }) => self.block(time, done.slot, Then::Answer(encode)),
             Ok(Outcome::Reload { snapshot }) => match reload(&self.server, snapshot) {
-                Ok(()) => self.reply(Seq::ZERO, |reply| reply.ok()),
+                Ok(()) => self.reply(Seq::ZERO, |reply| reply.simple(b"OK")),
                 Err(text) => self.refuse(Seq::ZERO, done.slot, &text),
             },
             Ok(Outcome::Close) => self.closing = true,
@@ -422,6 +457,7 @@ impl Connection {
             let context = &self.server.context;
             stats_add(&context.stats.reads, 1);
             stats_add(&context.stats.bytes_in, bytes as u64);
+            stats_add(&self.session.client.received_ever, bytes as u64);
             self.session.client.last_active.set(std::time::Instant::now());
         }
         read

@@ -30,7 +30,8 @@ pub(super) fn reload(server: &Rc<Server>, snapshot: bool) -> Result<(), Vec<u8>>
         Ok(opened) => opened,
         Err(error) => return Err(end(server, format!("the data could not be opened again: {error}"))),
     };
-    let recovery = RecoverySummary { text: report.to_string(), millis: began.elapsed().as_millis() };
+    let recovery =
+        RecoverySummary { text: report.to_string(), millis: began.elapsed().as_millis(), keys: report.keys };
     server.context.set_engine(new.clone(), recovery);
     watch_end(server, &new);
     watch_on(server, &new);
