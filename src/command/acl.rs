@@ -232,7 +232,7 @@ fn getuser(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     reply.bulk(b"flags");
     reply.set(flags.len());
     for flag in flags {
-        reply.simple(flag);
+        reply.bulk(flag);
     }
     reply.bulk(b"passwords");
     reply.array(0);

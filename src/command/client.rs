@@ -315,6 +315,7 @@ fn unblock(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         [] => false,
         [reason] if is(reason, "TIMEOUT") => false,
         [reason] if is(reason, "ERROR") => true,
+        [_, _, ..] => return Err(call.subcommand_syntax()),
         _ => return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
     };
     let id = parse_integer(call.word(2)).ok_or(NOT_AN_INTEGER)?;

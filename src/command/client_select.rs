@@ -105,12 +105,12 @@ pub(crate) static LIST: CommandSpec = CommandSpec {
 
 fn list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut kind = None;
-    let mut ids: Option<Vec<u64>> = None;
+    let mut ids: Option<Vec<i64>> = None;
     match &call.words[2..] {
         [] => {}
         [option, word] if is(option, "TYPE") => kind = Some(client_kind(word)?),
         [option, words @ ..] if is(option, "ID") && !words.is_empty() => {
-            let parsed: Option<Vec<u64>> = words.iter().map(|word| client_id(word)).collect();
+            let parsed: Option<Vec<i64>> = words.iter().map(|word| parse_integer(word)).collect();
             ids = Some(parsed.ok_or(CommandError::text("ERR Invalid client ID"))?);
         }
         _ => return Err(SYNTAX),
@@ -119,7 +119,7 @@ fn list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut text = String::new();
     for client in call.context.clients.borrow().values() {
         let wanted = kind.is_none_or(|kind| kind == ClientKind::Normal)
-            && ids.as_ref().is_none_or(|ids| ids.contains(&client.id));
+            && ids.as_ref().is_none_or(|ids| ids.contains(&client.id.cast_signed()));
         if wanted {
             text.push_str(&client.line(now));
             text.push('\n');

@@ -165,10 +165,10 @@ fn flush(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         [] => {}
         [how] if is(how, "ASYNC") || is(how, "SYNC") => {}
         _ => {
-            let container = call.spec.name.split('|').next().unwrap_or_default().to_uppercase();
-            return Err(CommandError::owned(format!(
-                "ERR {container} FLUSH only supports SYNC|ASYNC option"
-            )));
+            return Err(CommandError::text(match call.spec.name {
+                "script|flush" => "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
+                _ => "ERR FUNCTION FLUSH only supports SYNC|ASYNC option",
+            }));
         }
     }
     call.reply.ok();

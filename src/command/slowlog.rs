@@ -1,8 +1,8 @@
 //! SLOWLOG: the commands that took long.
 
-use super::args::integer;
 use super::spec::{Arg, Arity, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
+use claimlog::resp::parse_integer;
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "slowlog",
@@ -87,12 +87,11 @@ const SHOWN: i64 = 10;
 fn get(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let count = match &call.words[2..] {
         [] => SHOWN,
-        [count] => integer(count)?,
+        [count] => parse_integer(count)
+            .filter(|count| *count >= -1)
+            .ok_or(CommandError::text("ERR count should be greater than or equal to -1"))?,
         _ => return Err(call.subcommand_syntax()),
     };
-    if count < -1 {
-        return Err(CommandError::text("ERR count should be greater than or equal to -1"));
-    }
     let entries = call.context.slow.entries.borrow();
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(entries.len());
     let reply = &mut call.reply;

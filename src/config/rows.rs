@@ -128,7 +128,7 @@ pub(crate) static ROWS: &[Row] = &[
     row_of(
         "slowlog-max-len",
         |config| config.slow_entries_max.to_string(),
-        Set::Number(0, 1_000_000, |config, value| config.slow_entries_max = value),
+        Set::Number(0, i64::MAX, |config, value| config.slow_entries_max = value),
     ),
     start(
         "snapshot-copies",

@@ -58,3 +58,18 @@ fn connection() {
 fn blocking() {
     conversations("blocking.txt");
 }
+
+#[test]
+fn transactions() {
+    conversations("transactions.txt");
+}
+
+#[test]
+fn clients() {
+    conversations("clients.txt");
+}
+
+#[test]
+fn admin() {
+    conversations("admin.txt");
+}
