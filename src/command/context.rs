@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use claimlog::engine::{Engine, SnapshotStats};
 
+use super::process::ProcessMemory;
 use super::session::Client;
 use super::slow::SlowCommands;
 use super::slow_events::SlowEvents;
@@ -54,6 +55,8 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(engine: Engine, config: Config, recovery: RecoverySummary) -> Self {
+        // So that it is known later what it was at the start.
+        ProcessMemory::now().at_start();
         Self {
             engine: RefCell::new(engine),
             config: RefCell::new(config),

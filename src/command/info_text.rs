@@ -73,7 +73,7 @@ fn server(out: &mut String, context: &Context, _: &Outside) {
     line(out, "redis_build_id", "0");
     line(out, "claimlog_version", env!("CARGO_PKG_VERSION"));
     line(out, "redis_mode", "standalone");
-    line(out, "os", std::env::consts::OS);
+    line(out, "os", process::system());
     line(out, "arch_bits", usize::BITS);
     lines(out, &[("monotonic_clock", "POSIX clock_gettime"), ("multiplexing_api", "epoll")]);
     line(out, "process_id", std::process::id());

@@ -19,8 +19,8 @@ impl ProcessMemory {
         Self { resident, peak: kilobytes(&status, "VmHWM:").max(resident) }
     }
 
-    /// What it was when this was first asked, which the server does when it starts: after opening, so the data it found
-    /// count as the start.
+    /// What it was when this was first asked, which the server does when it starts: what it found when it opened the data
+    /// counts as the start.
     pub(crate) fn at_start(self) -> u64 {
         static START: OnceLock<u64> = OnceLock::new();
         (*START.get_or_init(|| self.resident)).min(self.resident)
@@ -30,6 +30,12 @@ impl ProcessMemory {
 fn kilobytes(text: &str, name: &str) -> u64 {
     let found = text.lines().find_map(|line| line.strip_prefix(name));
     found.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
+}
+
+/// The system's name, version and kind of machine.
+pub(crate) fn system() -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    format!("{} {} {}", read("ostype").trim(), read("osrelease").trim(), std::env::consts::ARCH)
 }
 
 /// All the memory that the machine has.

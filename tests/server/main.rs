@@ -11,6 +11,7 @@ mod large;
 mod process;
 mod reload;
 mod script;
+mod settings;
 mod wire;
 
 use std::path::Path;
