@@ -151,7 +151,7 @@ async fn run(
         config.port = first.port();
     }
     let server = Rc::new(Server {
-        context: Context::new(engine.clone(), config, recovery),
+        context: Context::new(engine, config, recovery),
         reopen,
         parked: RefCell::default(),
         commit_wanted: Notify::new(),
@@ -167,7 +167,7 @@ async fn run(
     }
     tokio::task::spawn_local(committer::run(server.clone()));
     tokio::task::spawn_local(listener::close_idle(server.clone()));
-    watch_end(&server, &engine);
+    watch_end(&server, &server.context.engine());
     listening(&addresses);
 
     server.stop.notified().await;
