@@ -180,6 +180,9 @@ fn rewrite(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let Some(path) = &config.file else {
         return Err(CommandError::text("ERR The server is running without a config file"));
     };
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR the config file can't be rewritten inside MULTI"));
+    }
     if let Err(error) = file::rewrite(path, &config) {
         return Err(CommandError::owned(format!("ERR Rewriting config file: {error}")));
     }

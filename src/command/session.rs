@@ -28,6 +28,8 @@ pub(crate) enum Reading {
 pub(crate) struct Client {
     /// Never given out twice while the server runs.
     pub(crate) id: u64,
+    /// The descriptor of its socket.
+    pub(crate) descriptor: i32,
     /// Its address, where it is known.
     pub(crate) address: Option<SocketAddr>,
     /// The address it connected to.
@@ -92,10 +94,16 @@ impl ClientKind {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, address: Option<SocketAddr>, local_address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        descriptor: i32,
+        address: Option<SocketAddr>,
+        local_address: Option<SocketAddr>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             id,
+            descriptor,
             address,
             local_address,
             connected: now,
@@ -193,13 +201,14 @@ impl Client {
         }
         let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         format!(
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             self.id,
             Self::address_text(self.address),
             Self::address_text(self.local_address),
+            self.descriptor,
             text(&self.name),
             now.saturating_duration_since(self.connected).as_secs(),
             now.saturating_duration_since(self.last_active.get()).as_secs(),

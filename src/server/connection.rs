@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -146,7 +147,8 @@ struct Connection {
 pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
     let context = &server.context;
     let id = context.next_client_id();
-    let client = Rc::new(Client::new(id, stream.peer_addr().ok(), stream.local_addr().ok()));
+    let client =
+        Rc::new(Client::new(id, stream.as_raw_fd(), stream.peer_addr().ok(), stream.local_addr().ok()));
     context.clients.borrow_mut().insert(id, client.clone());
     server.open.set(server.open.get() + 1);
     let (socket, write_half) = stream.into_split();

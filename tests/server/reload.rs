@@ -95,6 +95,8 @@ fn with_readers_and_watches(server: &Server) {
     control.run("XGROUP CREATE queue g $ MKSTREAM");
 
     let mut readers: Vec<Client> = (0..4).map(|_| server.client()).collect();
+    // Not in the order in which they connected.
+    readers.reverse();
     for (at, reader) in readers.iter_mut().enumerate() {
         let line = format!("XREADGROUP GROUP g consumer{at} COUNT 1 BLOCK 0 STREAMS queue >");
         reader.send(&line.split(' ').collect::<Vec<_>>()).unwrap();

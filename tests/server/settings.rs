@@ -109,6 +109,12 @@ fn settings_take_effect() {
     client.run("DEBUG RELOAD");
     client.run("SAVE");
     assert_eq!(client.run("SLOWLOG LEN").int(), 0);
+    // Syncs take longer than nothing, but not always a millisecond.
+    for _ in 0..200 {
+        client.run("XADD slow * a b");
+    }
+    let latest = client.run("LATENCY LATEST").to_string();
+    assert!(latest == "[]" || latest.contains("aof-fsync-always") || latest.contains("command"), "{latest}");
     client.run("CONFIG SET maxclients 2");
     let _second = server.client();
     client.run("PING");
@@ -230,4 +236,25 @@ fn the_line_of_a_client() {
     {
         field(&mut client, name);
     }
+}
+
+/// Who waits for something other than data is unblocked as well.
+#[test]
+fn waiting_for_replicas_can_be_ended() {
+    crate::on_both(|server| {
+        for (reason, reply) in
+            [("TIMEOUT", ":0"), ("ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK")]
+        {
+            let (mut control, mut waiting) = (server.client(), server.client());
+            waiting.run("XADD s * a b");
+            let id = waiting.run("CLIENT ID").int();
+            waiting.send(&["WAIT", "1", "0"]).unwrap();
+            let end = Instant::now() + Duration::from_secs(5);
+            while info(&mut control, "clients", "blocked_clients") != "1" {
+                assert!(Instant::now() < end);
+            }
+            assert_eq!(control.run(&format!("CLIENT UNBLOCK {id} {reason}")).int(), 1);
+            assert_eq!(waiting.recv().unwrap().to_string(), reply, "{:?}", server.kind);
+        }
+    });
 }
