@@ -1,6 +1,6 @@
 //! FUNCTION and SCRIPT: nothing can be loaded, so there is nothing.
 
-use super::args::is;
+use super::args::{Words, is};
 use super::spec::{Arg, Arity, Category, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
 
@@ -164,6 +164,7 @@ fn flush(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     match &call.words[2..] {
         [] => {}
         [how] if is(how, "ASYNC") || is(how, "SYNC") => {}
+        [_, _, ..] if call.spec.name == "function|flush" => return Err(call.subcommand_syntax()),
         _ => {
             return Err(CommandError::text(match call.spec.name {
                 "script|flush" => "ERR SCRIPT FLUSH only support SYNC|ASYNC option",
@@ -176,6 +177,14 @@ fn flush(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn function_list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let mut words = Words::new(&call.words[2..]);
+    while let Some(option) = words.next() {
+        if is(option, "LIBRARYNAME") {
+            words.next().ok_or(CommandError::text("ERR library name argument was not given"))?;
+        } else if !is(option, "WITHCODE") {
+            return Err(CommandError::owned([b"ERR Unknown argument ", &option[..]].concat()));
+        }
+    }
     call.reply.array(0);
     Ok(Outcome::Done)
 }
