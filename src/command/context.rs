@@ -42,8 +42,6 @@ pub(crate) struct Context {
     pub(crate) slow: SlowCommands,
     pub(crate) slow_events: SlowEvents,
     pause: Cell<Option<Pause>>,
-    /// DEBUG SET-ACTIVE-EXPIRE: whether keys whose time has come are looked for.
-    pub(crate) active_expire: Cell<bool>,
     pub(crate) started: Instant,
     pub(crate) started_unix_secs: u64,
     /// 40 hexadecimal digits, new with every start.
@@ -66,7 +64,6 @@ impl Context {
             slow: SlowCommands::default(),
             slow_events: SlowEvents::default(),
             pause: Cell::new(None),
-            active_expire: Cell::new(true),
             started: Instant::now(),
             started_unix_secs: unix_time().as_secs(),
             run_id: random_hex(),
@@ -96,12 +93,6 @@ impl Context {
     pub(crate) fn paused_for(&self, writes: bool) -> Option<Duration> {
         let pause = self.pause().filter(|pause| pause.all || writes)?;
         Some(pause.until.saturating_duration_since(Instant::now()))
-    }
-
-    /// Turns the search for keys whose time has come on or off (DEBUG SET-ACTIVE-EXPIRE).
-    pub(crate) fn set_active_expire(&self, on: bool) {
-        // Keys have no time here yet: this is where the engine is to be told.
-        self.active_expire.set(on);
     }
 
     /// 40 hexadecimal digits that stand for the history of the data.

@@ -35,11 +35,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             call.reply.ok();
             Ok(Outcome::Done)
         }
-        [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => {
-            call.context.set_active_expire(integer(on)? != 0);
-            call.reply.ok();
-            Ok(Outcome::Done)
-        }
+        [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => set_active_expire(call, on),
         [_, sub] if is(sub, "HELP") => {
             let lines = [
                 "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
@@ -50,7 +46,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
                 "RELOAD [NOSAVE]",
                 "    Take a snapshot (unless NOSAVE), close the data and open them again. Clients stay connected.",
                 "SET-ACTIVE-EXPIRE (0|1)",
-                "    Whether keys whose time has come are looked for.",
+                "    Whether keys are removed as soon as they expire, or only when somebody asks for something.",
                 "SLEEP <seconds>",
                 "    Stop serving this connection for <seconds>. Decimals allowed. Others are served meanwhile.",
                 "HELP",
@@ -64,6 +60,19 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// Whether keys are removed as soon as they expire, or only when somebody asks for something.
+fn set_active_expire(call: &mut Call<'_, '_>, on: &[u8]) -> Result<Outcome, CommandError> {
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR this setting can't be changed inside MULTI"));
+    }
+    let mut settings = call.context.config.borrow().engine;
+    settings.active_expiry = integer(on)? != 0;
+    call.context.engine().set_settings(settings)?;
+    call.context.config.borrow_mut().engine = settings;
+    call.reply.ok();
+    Ok(Outcome::Done)
 }
 
 /// DEBUG can hold everybody up: it is for those whom the configuration trusts with that.
