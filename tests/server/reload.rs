@@ -167,3 +167,28 @@ fn in_a_pipeline() {
     client.run("DEBUG RELOAD");
     assert_eq!(client.run("EXEC").to_string(), "[-ERR the data can't be opened again inside MULTI]");
 }
+
+/// What time brings about comes all the same: keys expire, and readers claim what has come of age.
+#[test]
+fn time_goes_on() {
+    let server = Server::start(Kind::Claimlog);
+    let (mut control, mut reader) = (server.client(), server.client());
+    control.run("XADD mortal 1-1 a b");
+    control.run("PEXPIRE mortal 700");
+    control.run("XGROUP CREATE queue g 0 MKSTREAM");
+    control.run("XADD queue 1-1 a b");
+    control.run("XREADGROUP GROUP g anna STREAMS queue >");
+    let line = "XREADGROUP GROUP g bert BLOCK 0 CLAIM 600 STREAMS queue >";
+    reader.send(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    wait_for_blocked(&mut control, 1);
+    assert_eq!(control.run("DEBUG RELOAD"), ok());
+    assert_eq!(control.run("EXISTS mortal").int(), 1);
+    let reply = reader.recv().unwrap().to_string();
+    assert!(reply.contains("\"1-1\""), "{reply}");
+    let end = Instant::now() + Duration::from_secs(5);
+    while !control.run("INFO stats").text().contains("expired_keys:1\r\n") {
+        assert!(Instant::now() < end, "it never expired");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(control.run("EXISTS mortal").int(), 0);
+}
