@@ -186,6 +186,7 @@ fn what_command_says_is_what_redis_says() {
     // Newer than 7.0, so there is nothing to compare with.
     let newer = [
         "waitaof",
+        "client|kill",
         "client|no-touch",
         "client|setinfo",
         "xackdel",
@@ -223,6 +224,95 @@ fn what_command_says_is_what_redis_says() {
         let bytes = request(&[container, "HELP"]);
         assert_eq!(shown(&exchange(claimlog.port, &bytes)), shown(&exchange(redis.port, &bytes)));
     }
+}
+
+/// Every command that both know, with arguments that make no sense to it: the same errors, outside and inside MULTI.
+#[test]
+fn junk_arguments_get_the_same_answers() {
+    let Some(redis) = Redis::start_or_say_so("junk arguments") else { return };
+    let claimlog = Claimlog::start();
+    // They end something, answer with numbers of their own, say more than 7.0 does, or are meant to differ.
+    let skipped = [
+        "acl|genpass",
+        "acl|help",
+        "acl|log",
+        "bgrewriteaof",
+        "bgsave",
+        "client|help",
+        "client|id",
+        "client|info",
+        "client|kill",
+        "client|list",
+        "command",
+        "command|count",
+        "command|docs",
+        "command|info",
+        "command|list",
+        "config|get",
+        "debug",
+        "failover",
+        "function|help",
+        "hello",
+        "info",
+        "lastsave",
+        "latency|doctor",
+        "latency|help",
+        "latency|histogram",
+        "lolwut",
+        "memory|doctor",
+        "memory|help",
+        "memory|malloc-stats",
+        "memory|stats",
+        "module|help",
+        "quit",
+        "replicaof",
+        "save",
+        "scan",
+        "script|help",
+        "shutdown",
+        "slaveof",
+        "slowlog|get",
+        "slowlog|help",
+        "slowlog|len",
+        "time",
+        "acl|cat",
+    ];
+    let known = |port| -> Vec<String> {
+        let listed = exchange(port, &request(&["COMMAND", "LIST", "FILTERBY", "PATTERN", "*"]));
+        let listed = String::from_utf8(listed).unwrap();
+        let is_name = |line: &&str| line.starts_with(|first: char| first.is_ascii_lowercase());
+        listed.split("\r\n").filter(is_name).map(str::to_owned).collect()
+    };
+    let theirs = known(redis.port);
+    let mut compared = 0;
+    for name in known(claimlog.port).iter().filter(|name| theirs.contains(name)) {
+        if skipped.contains(&name.as_str()) {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        for count in 0..6 {
+            for junk in ["x", "0", "1-1", "-1", ""] {
+                let words: Vec<&str> = name.split('|').chain(std::iter::repeat_n(junk, count)).collect();
+                bytes.extend(request(&words));
+                bytes.extend([request(&["MULTI"]), request(&words), request(&["EXEC"])].concat());
+                bytes.extend(
+                    [request(&["DISCARD"]), request(&["UNWATCH"]), request(&["SELECT", "0"])].concat(),
+                );
+            }
+        }
+        bytes.extend([request(&["CLIENT", "REPLY", "ON"]), request(&["FLUSHALL"])].concat());
+        let (ours, theirs) = (exchange(claimlog.port, &bytes), exchange(redis.port, &bytes));
+        let at = ours.iter().zip(&theirs).position(|(one, other)| one != other);
+        let from = at.unwrap_or(0).saturating_sub(200);
+        assert!(
+            ours == theirs,
+            "{name}\nclaimlog: {}\nredis:    {}",
+            shown(&ours[from..ours.len().min(from + 400)]),
+            shown(&theirs[from..theirs.len().min(from + 400)])
+        );
+        compared += 1;
+    }
+    assert!(compared > 90, "{compared}");
 }
 
 #[test]

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use claimlog::OpenError;
-use claimlog::engine::{Engine, SyncMode};
+use claimlog::engine::{Engine, Settings, SyncMode};
+use claimlog::recovery::RecoveryReport;
 
 use super::{complain, exit, say};
 use crate::command::RecoverySummary;
-use crate::config::{Config, sync_mode, sync_mode_name};
+use crate::config::{Config, change, file, parse_bytes, row, sync_mode, sync_mode_name};
 use crate::server::{self, ServeError};
 
 /// Files that are open for the data: the log, two snapshot databases of some 85 files each, and two more while these are
@@ -21,58 +22,55 @@ const CLIENTS_MIN: u32 = 16;
 /// Where to listen, where the data is, and how safe is safe.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// TCP port; 0 takes any free one, and says which
-    #[arg(long, short, env = "CLAIMLOG_PORT", default_value_t = 6379)]
-    port: u16,
+    /// File with settings, as in redis.conf: lines of a name and a value. The command line and the environment come
+    /// before it; CONFIG REWRITE writes it
+    #[arg(long, env = "CLAIMLOG_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
 
-    /// Addresses to listen on. Beyond this machine only with a password, and in a network you trust
-    #[arg(long, env = "CLAIMLOG_BIND", default_value = "127.0.0.1", value_delimiter = ',')]
-    bind: Vec<IpAddr>,
+    /// TCP port; 0 takes any free one, and says which [default: 6379]
+    #[arg(long, short, env = "CLAIMLOG_PORT")]
+    port: Option<u16>,
 
-    /// Data directory, created if absent. One process at a time
-    #[arg(long, short, env = "CLAIMLOG_DIR", default_value = "./claimlog-data")]
-    dir: PathBuf,
+    /// Addresses to listen on. Beyond this machine only with a password, and in a network you trust [default: 127.0.0.1]
+    #[arg(long, env = "CLAIMLOG_BIND", value_delimiter = ',')]
+    bind: Option<Vec<IpAddr>>,
+
+    /// Data directory, created if absent. One process at a time [default: ./claimlog-data]
+    #[arg(long, short, env = "CLAIMLOG_DIR")]
+    dir: Option<PathBuf>,
 
     /// When the log is synced to disk: before each reply, once a second, or when the system sees fit. Only `always`
-    /// keeps every acknowledged command through a power cut
-    #[arg(long, env = "CLAIMLOG_APPENDFSYNC", default_value = "always", value_parser = parse_sync_mode)]
+    /// keeps every acknowledged command through a power cut [default: always]
+    #[arg(long, env = "CLAIMLOG_APPENDFSYNC", value_parser = parse_sync_mode)]
     #[arg(value_name = "always|everysec|no")]
-    appendfsync: SyncMode,
+    appendfsync: Option<SyncMode>,
 
     /// How much the log grows before a snapshot is taken in the background, after which it can be cut: bytes, or with k,
-    /// m, g. Less means a quicker start after a crash and more to write. Never less than a tenth of the data
-    #[arg(long, env = "CLAIMLOG_SNAPSHOT_LOG_BYTES", default_value = "64m", value_parser = parse_bytes)]
+    /// m, g. Less means a quicker start after a crash and more to write. Never less than a tenth of the data [default:
+    /// 64m]
+    #[arg(long, env = "CLAIMLOG_SNAPSHOT_LOG_BYTES", value_parser = parse_bytes)]
     #[arg(value_name = "BYTES")]
-    snapshot_log_bytes: u64,
+    snapshot_log_bytes: Option<u64>,
 
     /// How many snapshots are kept, each in a sled database of its own. With 2, damage to either loses nothing; 1 takes
-    /// half the disk
-    #[arg(long, env = "CLAIMLOG_SNAPSHOT_COPIES", default_value_t = 2)]
+    /// half the disk [default: 2]
+    #[arg(long, env = "CLAIMLOG_SNAPSHOT_COPIES")]
     #[arg(value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
-    snapshot_copies: u8,
+    snapshot_copies: Option<u8>,
 
     /// Password that clients must give (AUTH). Better by environment: command lines can be seen by others
     #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
     requirepass: Option<String>,
 
-    /// The most clients at a time
-    #[arg(long, env = "CLAIMLOG_MAXCLIENTS", default_value_t = 10_000)]
+    /// The most clients at a time [default: 10000]
+    #[arg(long, env = "CLAIMLOG_MAXCLIENTS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
-    maxclients: u32,
-}
+    maxclients: Option<u32>,
 
-/// A number of bytes, of KiB (`k`), MiB (`m`) or GiB (`g`); `b` may follow.
-fn parse_bytes(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let number = lower.strip_suffix('b').unwrap_or(&lower);
-    let (number, shift) = match number.char_indices().next_back() {
-        Some((at, 'k')) => (&number[..at], 10),
-        Some((at, 'm')) => (&number[..at], 20),
-        Some((at, 'g')) => (&number[..at], 30),
-        _ => (number, 0),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift));
-    bytes.filter(|bytes| *bytes > 0).ok_or_else(|| "a number of bytes, as in 67108864 or 64m".to_owned())
+    /// Who may use DEBUG: nobody, everybody, or who connects from this machine [default: local]
+    #[arg(long, env = "CLAIMLOG_ENABLE_DEBUG_COMMAND", value_parser = ["no", "yes", "local"])]
+    #[arg(value_name = "no|yes|local")]
+    enable_debug_command: Option<String>,
 }
 
 fn parse_sync_mode(text: &str) -> Result<SyncMode, String> {
@@ -80,33 +78,44 @@ fn parse_sync_mode(text: &str) -> Result<SyncMode, String> {
 }
 
 impl Options {
-    fn into_config(self) -> Config {
-        Config {
-            port: self.port,
-            bind: self.bind,
-            dir: self.dir,
-            sync_mode: self.appendfsync,
-            snapshot_copies: self.snapshot_copies,
-            snapshot_log_bytes: self.snapshot_log_bytes,
-            password: self.requirepass.filter(|password| !password.is_empty()),
-            clients_max: self.maxclients,
-            ..Config::default()
+    /// The file's settings, and over them those of the command line and the environment.
+    fn into_config(self) -> Result<Config, String> {
+        let mut config = Config::default();
+        if let Some(path) = &self.config {
+            file::load(path, &mut config)?;
+            config.file = Some(std::path::absolute(path).unwrap_or_else(|_| path.clone()));
         }
+        let put = |config: &mut Config, name: &str, value: Option<String>| match (row(name.as_bytes()), value)
+        {
+            (Some(row), Some(value)) => change(row, config, &value).map_err(|why| format!("{name}: {why}")),
+            _ => Ok(()),
+        };
+        put(&mut config, "enable-debug-command", self.enable_debug_command)?;
+        put(&mut config, "requirepass", self.requirepass)?;
+        config.port = self.port.unwrap_or(config.port);
+        config.bind = self.bind.unwrap_or(config.bind);
+        config.dir = self.dir.unwrap_or(config.dir);
+        config.engine.sync_mode = self.appendfsync.unwrap_or(config.engine.sync_mode);
+        config.snapshot_copies = self.snapshot_copies.unwrap_or(config.snapshot_copies);
+        config.snapshot_log_bytes = self.snapshot_log_bytes.unwrap_or(config.snapshot_log_bytes);
+        config.clients_max = self.maxclients.unwrap_or(config.clients_max);
+        Ok(config)
     }
 }
 
 /// Opens, serves, closes. Returns the exit code.
 pub(crate) fn run(options: Options) -> u8 {
-    let mut config = options.into_config();
-    config.clients_max = clients_within_limits(config.clients_max);
+    let mut config = match options.into_config() {
+        Ok(config) => config,
+        Err(why) => {
+            complain(why);
+            return exit::USAGE;
+        }
+    };
+    config.clients_possible = clients_possible(config.clients_max);
+    config.clients_max = config.clients_max.min(config.clients_possible);
     let started = Instant::now();
-    let engine_options = claimlog::engine::Options::new(&config.dir)
-        .sync_mode(config.sync_mode)
-        .snapshot_copies(config.snapshot_copies.into())
-        .snapshot_log_bytes(config.snapshot_log_bytes)
-        .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
-        .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
-    let (engine, report) = match Engine::open(engine_options) {
+    let (engine, report) = match open(&config, config.engine) {
         Ok(opened) => opened,
         Err(error) => return not_opened(&config, &error),
     };
@@ -119,7 +128,7 @@ pub(crate) fn run(options: Options) -> u8 {
     say(format_args!(
         "data in {}, appendfsync {}",
         std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone()).display(),
-        sync_mode_name(config.sync_mode)
+        sync_mode_name(config.engine.sync_mode)
     ));
     say(&report);
     say(format_args!("opened in {:.3} s", took.as_secs_f64()));
@@ -130,8 +139,10 @@ pub(crate) fn run(options: Options) -> u8 {
              delete everything. Set --requirepass, or bind to 127.0.0.1.",
         );
     }
-    let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis() };
-    match server::serve(engine, config, recovery, listening) {
+    let recovery = RecoverySummary { text: report.to_string(), millis: took.as_millis(), keys: report.keys };
+    let as_started = config.clone();
+    let reopen = Box::new(move |settings| open(&as_started, settings));
+    match server::serve(engine, config, recovery, reopen, listening) {
         Ok(()) => {
             say("ended cleanly");
             exit::CLEAN
@@ -140,9 +151,20 @@ pub(crate) fn run(options: Options) -> u8 {
     }
 }
 
+fn open(config: &Config, settings: Settings) -> Result<(Engine, RecoveryReport), OpenError> {
+    let options = claimlog::engine::Options::new(&config.dir)
+        .settings(settings)
+        .snapshot_copies(config.snapshot_copies.into())
+        .snapshot_log_bytes(config.snapshot_log_bytes)
+        .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
+        .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
+    Engine::open(options)
+}
+
 /// How many clients there may be at a time, so that descriptors are left for the data: a client more is an error reply,
-/// a segment that can't be opened is the end. Raises this process's limit as far as it may.
-fn clients_within_limits(wanted: u32) -> u32 {
+/// a segment that can't be opened is the end. Raises this process's limit as far as it may, and says if that is not
+/// enough.
+fn clients_possible(wanted: u32) -> u32 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let needed = u64::from(wanted) + DESCRIPTORS_FOR_DATA;
     let limit = getrlimit(Resource::Nofile);
@@ -151,15 +173,16 @@ fn clients_within_limits(wanted: u32) -> u32 {
         // What it is afterwards is what counts.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(current), maximum: limit.maximum });
     }
-    let Some(current) = getrlimit(Resource::Nofile).current.filter(|current| *current < needed) else {
-        return wanted;
-    };
-    let left = u32::try_from(current.saturating_sub(DESCRIPTORS_FOR_DATA)).unwrap_or(wanted).max(CLIENTS_MIN);
-    complain(format_args!(
-        "warning: this process may have {current} files open, which is enough for {left} clients, not for {wanted}: see \
-         ulimit -n"
-    ));
-    left.min(wanted)
+    let Some(current) = getrlimit(Resource::Nofile).current else { return u32::MAX };
+    let left =
+        u32::try_from(current.saturating_sub(DESCRIPTORS_FOR_DATA)).unwrap_or(u32::MAX).max(CLIENTS_MIN);
+    if current < needed {
+        complain(format_args!(
+            "warning: this process may have {current} files open, which is enough for {left} clients, not for {wanted}: \
+             see ulimit -n"
+        ));
+    }
+    left
 }
 
 fn listening(addresses: &[SocketAddr]) {

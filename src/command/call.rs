@@ -1,7 +1,7 @@
 //! One call of a command: from words to the function that carries it out, and what that function may use.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use claimlog::Error;
@@ -9,7 +9,7 @@ use claimlog::Seq;
 use claimlog::engine::{Engine, Settings, Stats, Transaction};
 use claimlog::op::{DbIndex, Key, Op, Refusal, XInfoConsumers};
 
-use super::session::Queued;
+use super::session::{Queue, Queued, Replies};
 use super::spec::{CommandSpec, Flag};
 use super::table::{self, Found};
 use super::{CommandError, Context, Outcome, Session};
@@ -90,7 +90,7 @@ impl Call<'_, '_> {
             None => {
                 // It would wait for the lock under which EXEC runs.
                 assert!(!self.in_transaction(), "only commands that are not about streams ask for this");
-                Outside::of(&self.context.engine)
+                Outside::of(&self.context.engine())
             }
         }
     }
@@ -152,30 +152,52 @@ impl Call<'_, '_> {
 pub(crate) struct Done {
     /// The reply must not leave before this change is visible.
     pub(crate) after: Seq,
+    /// The command's number ([`Found::slot`]), for what is counted later.
+    pub(crate) slot: usize,
+    /// The reply is not wanted (CLIENT REPLY), and if it comes later it is not either.
+    pub(crate) mute: bool,
     /// What is left to do; `Err`: the engine failed, and nothing can be served any more.
     pub(crate) outcome: Result<Outcome, Arc<str>>,
 }
 
 impl Done {
     fn at_once(outcome: Outcome) -> Self {
-        Self { after: Seq::ZERO, outcome: Ok(outcome) }
+        Self { after: Seq::ZERO, slot: 0, mute: false, outcome: Ok(outcome) }
     }
 }
 
 /// Carries a request out, or queues it (MULTI), or refuses it. The reply goes to the end of `out`.
 pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, out: &mut Vec<u8>) -> Done {
+    let start = out.len();
+    let mut done = dispatch_one(session, context, words, out);
+    if matches!(done.outcome, Ok(Outcome::Postpone { .. })) {
+        return done;
+    }
+    done.mute = matches!(session.replies, Replies::Off | Replies::SkipThis);
+    if done.mute {
+        out.truncate(start);
+    }
+    session.replies = match session.replies {
+        Replies::SkipNext => Replies::SkipThis,
+        Replies::SkipThis => Replies::On,
+        other => other,
+    };
+    done
+}
+
+fn dispatch_one(session: &mut Session, context: &Context, words: &Words, out: &mut Vec<u8>) -> Done {
     let Some(name) = words.first() else { return Done::at_once(Outcome::Done) };
     // What a browser was tricked into sending: as in Redis, no reply, and the connection is closed.
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         return Done::at_once(Outcome::Close);
     }
-    context.stats.commands.set(context.stats.commands.get() + 1);
     let found = match check(session, context, words) {
         Ok(found) => found,
         Err(mut error) => {
+            count(session, context);
             if name.eq_ignore_ascii_case(b"exec") {
                 session.leave_multi();
-                session.watch = None;
+                session.client.watch.take();
                 error = exec_abort(error);
             } else if let Some(queue) = &mut session.queue {
                 queue.aborted = true;
@@ -183,15 +205,31 @@ pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, 
             return reject(session, context, out, &error);
         }
     };
+    if let Some(time) = context.paused_for(writes(session, found.spec)) {
+        return Done { slot: found.slot, ..Done::at_once(Outcome::Postpone { time }) };
+    }
+    count(session, context);
     session.client.last_command.set(found.spec.name);
     if session.queue.is_some() && !found.spec.runs_inside_multi() {
         return enqueue(session, found, words, out);
     }
     let reply = Encoder::new(out, session.client.protocol.get());
-    let door = Door::Engine(&context.engine);
+    let engine = context.engine();
+    let door = Door::Engine(&engine);
     let (after, outcome) = run(found, words, session, context, reply, door, None);
     session.last_seq = session.last_seq.max(after);
-    Done { after, outcome }
+    Done { after, slot: found.slot, mute: false, outcome }
+}
+
+fn count(session: &Session, context: &Context) {
+    super::stats_add(&context.stats.commands, 1);
+    super::stats_add(&session.client.commands_ever, 1);
+}
+
+/// Whether a command changes data: by itself, or with what was queued.
+fn writes(session: &Session, spec: &CommandSpec) -> bool {
+    let queued = |queue: &Queue| queue.commands.iter().any(|queued| queued.found.spec.flags.has(Flag::Write));
+    spec.flags.has(Flag::Write) || (spec.name == "exec" && session.queue.as_ref().is_some_and(queued))
 }
 
 /// Queues a command until EXEC.
@@ -241,8 +279,31 @@ pub(crate) fn run(
         }
     };
     let after = call.after;
-    context.stats.count_call(found.slot, began.elapsed(), failed);
+    note_time(found, words, session, context, began.elapsed(), failed);
     (after, outcome)
+}
+
+/// Counts a call, and keeps what took long.
+fn note_time(
+    found: Found,
+    words: &Words,
+    session: &Session,
+    context: &Context,
+    took: Duration,
+    failed: bool,
+) {
+    context.stats.count_call(found.slot, took, failed);
+    let config = context.config.borrow();
+    if config.latency_tracking {
+        context.stats.track(found.slot, took);
+    }
+    let flags = found.spec.flags;
+    let event = if flags.has(Flag::Fast) { "fast-command" } else { "command" };
+    context.slow_events.note(event, took, config.latency_threshold_ms);
+    let slow = u64::try_from(config.slow_micros).is_ok_and(|limit| took.as_micros() >= u128::from(limit));
+    if slow && !flags.has(Flag::SkipSlowlog) {
+        context.slow.note(found.spec, words, &session.client, took, config.slow_entries_max);
+    }
 }
 
 /// All checks that come before a command is run or queued, in Redis's order.

@@ -227,8 +227,11 @@ fn list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     Ok(Outcome::Done)
 }
 
-/// The call inside a GETKEYS: its command and where its keys are.
-fn inner<'a>(call: &Call<'a, '_>) -> Result<(&'static CommandSpec, &'a [Bytes], Vec<usize>), CommandError> {
+/// The positions of keys in a call, each with what is done with it.
+type Positions = Vec<(usize, &'static [&'static str])>;
+
+/// The call inside a GETKEYS, and where its keys are.
+fn inner<'a>(call: &Call<'a, '_>) -> Result<(&'a [Bytes], Positions), CommandError> {
     let words = &call.words[2..];
     let found = table::lookup(words).map_err(|_| CommandError::text("ERR Invalid command specified"))?;
     if found.spec.keys.is_empty() {
@@ -239,25 +242,24 @@ fn inner<'a>(call: &Call<'a, '_>) -> Result<(&'static CommandSpec, &'a [Bytes], 
     }
     let positions = found.spec.key_positions(words).filter(|positions| !positions.is_empty());
     match positions {
-        Some(positions) => Ok((found.spec, words, positions)),
+        Some(positions) => Ok((words, positions)),
         None => Err(CommandError::text("ERR Invalid arguments specified for command")),
     }
 }
 
 fn get_keys(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (_, words, positions) = inner(call)?;
+    let (words, positions) = inner(call)?;
     call.reply.array(positions.len());
-    for position in positions {
+    for (position, _) in positions {
         call.reply.bulk(&words[position]);
     }
     Ok(Outcome::Done)
 }
 
 fn get_keys_and_flags(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (spec, words, positions) = inner(call)?;
-    let flags = spec.keys.first().map_or(&[][..], |keys| keys.flags);
+    let (words, positions) = inner(call)?;
     call.reply.array(positions.len());
-    for position in positions {
+    for (position, flags) in positions {
         call.reply.array(2);
         call.reply.bulk(&words[position]);
         simple_set(&mut call.reply, flags.iter().copied());

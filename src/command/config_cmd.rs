@@ -1,14 +1,11 @@
 //! CONFIG: the settings that clients may look at, and some that they may change.
 
 use bytes::Bytes;
-use claimlog::engine::Settings;
 
 use super::glob::matches_any_case;
 use super::spec::{Arg, Arity, CommandSpec, Flag, Flags};
-use super::xcfgset::{DURATION_SECS_MAX, MAXSIZE_MAX};
 use super::{Call, CommandError, Outcome};
-use crate::config::{Config, sync_mode, sync_mode_name};
-use claimlog::resp::parse_integer;
+use crate::config::{ROWS, When, change, file, row};
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "config",
@@ -98,120 +95,7 @@ const LINES: &[&str] = &[
     "    Rewrite the configuration file.",
 ];
 
-/// One setting.
-struct Row {
-    name: &'static str,
-    get: fn(&Config, &Settings) -> String,
-    set: Set,
-}
-
-/// How a setting is changed.
-#[derive(Clone, Copy)]
-enum Set {
-    /// Only when the server starts.
-    Never,
-    /// Only to what it is: a name that clients know, and whose value can't be another here.
-    Fixed,
-    /// To any whole number from .. to ..
-    Number(i64, i64, fn(&mut Config, &mut Settings, u64)),
-    /// To whatever it accepts.
-    Text(fn(&mut Config, &mut Settings, &str) -> Result<(), String>),
-}
-
-/// All settings, sorted by name.
-static ROWS: &[Row] = &[
-    Row {
-        name: "appendfsync",
-        get: |_, engine| sync_mode_name(engine.sync_mode).into(),
-        set: Set::Text(set_appendfsync),
-    },
-    Row { name: "appendonly", get: |_, _| "yes".into(), set: Set::Fixed },
-    Row { name: "bind", get: |config, _| addresses(config), set: Set::Never },
-    Row { name: "client-query-buffer-limit", get: |_, _| "1073741824".into(), set: Set::Fixed },
-    Row { name: "databases", get: |_, _| claimlog::op::DbIndex::COUNT.to_string(), set: Set::Never },
-    Row { name: "dir", get: |config, _| absolute_dir(config), set: Set::Never },
-    Row {
-        name: "maxclients",
-        get: |config, _| config.clients_max.to_string(),
-        set: Set::Number(1, 4_294_967_295, |config, _, value| {
-            config.clients_max = u32::try_from(value).unwrap_or(u32::MAX);
-        }),
-    },
-    Row { name: "maxmemory", get: |_, _| "0".into(), set: Set::Fixed },
-    Row { name: "maxmemory-policy", get: |_, _| "noeviction".into(), set: Set::Fixed },
-    Row { name: "notify-keyspace-events", get: |_, _| String::new(), set: Set::Fixed },
-    Row { name: "port", get: |config, _| config.port.to_string(), set: Set::Never },
-    Row {
-        name: "proto-max-bulk-len",
-        get: |config, _| config.bulk_bytes_max.to_string(),
-        set: Set::Number(1024 * 1024, 512 * 1024 * 1024, |config, _, value| config.bulk_bytes_max = value),
-    },
-    Row { name: "replica-read-only", get: |_, _| "yes".into(), set: Set::Fixed },
-    Row {
-        name: "requirepass",
-        get: |config, _| config.password.clone().unwrap_or_default(),
-        set: Set::Text(|config, _, value| {
-            config.password = (!value.is_empty()).then(|| value.to_owned());
-            Ok(())
-        }),
-    },
-    Row { name: "save", get: |_, _| String::new(), set: Set::Fixed },
-    Row { name: "slave-read-only", get: |_, _| "yes".into(), set: Set::Fixed },
-    Row { name: "snapshot-copies", get: |config, _| config.snapshot_copies.to_string(), set: Set::Never },
-    Row {
-        name: "snapshot-log-bytes",
-        get: |config, _| config.snapshot_log_bytes.to_string(),
-        set: Set::Never,
-    },
-    Row {
-        name: "stream-idmp-duration",
-        get: |_, engine| engine.stream_idmp_duration_secs.to_string(),
-        set: Set::Number(1, DURATION_SECS_MAX as i64, |_, engine, value| {
-            engine.stream_idmp_duration_secs = value;
-        }),
-    },
-    Row {
-        name: "stream-idmp-maxsize",
-        get: |_, engine| engine.stream_idmp_maxsize.to_string(),
-        set: Set::Number(1, MAXSIZE_MAX as i64, |_, engine, value| engine.stream_idmp_maxsize = value),
-    },
-    Row {
-        name: "stream-node-max-bytes",
-        get: |_, engine| engine.stream_node_max_bytes.to_string(),
-        set: Set::Number(0, i64::MAX, |_, engine, value| engine.stream_node_max_bytes = value),
-    },
-    Row {
-        name: "stream-node-max-entries",
-        get: |_, engine| engine.stream_node_max_entries.to_string(),
-        set: Set::Number(0, i64::MAX, |_, engine, value| engine.stream_node_max_entries = value),
-    },
-    Row {
-        name: "timeout",
-        get: |config, _| config.idle_secs_max.to_string(),
-        set: Set::Number(0, 2_147_483_647, |config, _, value| config.idle_secs_max = value),
-    },
-];
-
-fn addresses(config: &Config) -> String {
-    config.bind.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
-fn absolute_dir(config: &Config) -> String {
-    std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone()).display().to_string()
-}
-
-fn set_appendfsync(_: &mut Config, engine: &mut Settings, value: &str) -> Result<(), String> {
-    let mode = sync_mode(value);
-    engine.sync_mode = mode.ok_or("argument(s) must be one of the following: everysec, always, no")?;
-    Ok(())
-}
-
-fn row(name: &[u8]) -> Option<&'static Row> {
-    ROWS.iter().find(|row| name.eq_ignore_ascii_case(row.name.as_bytes()))
-}
-
 fn get(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let settings = call.outside().settings;
     let config = call.context.config.borrow();
     let patterns = &call.words[2..];
     let mut found: Vec<(Bytes, String)> = Vec::new();
@@ -221,13 +105,13 @@ fn get(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             if let Some(row) = row(pattern)
                 && !found.iter().any(|(name, _)| name.eq_ignore_ascii_case(pattern))
             {
-                found.push((pattern.clone(), (row.get)(&config, &settings)));
+                found.push((pattern.clone(), (row.get)(&config)));
             }
             continue;
         }
         for row in ROWS.iter().filter(|row| matches_any_case(pattern, row.name.as_bytes())) {
             if !found.iter().any(|(name, _)| name.eq_ignore_ascii_case(row.name.as_bytes())) {
-                found.push((Bytes::from_static(row.name.as_bytes()), (row.get)(&config, &settings)));
+                found.push((Bytes::from_static(row.name.as_bytes()), (row.get)(&config)));
             }
         }
     }
@@ -245,9 +129,8 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     if words.len() % 2 == 1 {
         return Err(super::args::SYNTAX);
     }
-    let mut settings = call.outside().settings;
     let mut config = call.context.config.borrow().clone();
-    let before = settings;
+    let before = config.engine;
     let mut seen: Vec<&str> = Vec::new();
     for pair in words.chunks_exact(2) {
         if row(&pair[0]).is_none() {
@@ -270,35 +153,20 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         seen.push(row.name);
         let value = std::str::from_utf8(&pair[1]).map_err(|_| failed("argument is no text"))?;
-        change(row, &mut config, &mut settings, value).map_err(|why| failed(&why))?;
+        if row.when == When::Start {
+            return Err(failed("can't set immutable config"));
+        }
+        change(row, &mut config, value).map_err(|why| failed(&why))?;
     }
-    if before != settings {
+    if before != config.engine {
         if call.in_transaction() {
             return Err(CommandError::text("ERR this setting can't be changed inside MULTI"));
         }
-        call.context.engine.set_settings(settings)?;
+        call.context.engine().set_settings(config.engine)?;
     }
     *call.context.config.borrow_mut() = config;
     call.reply.ok();
     Ok(Outcome::Done)
-}
-
-fn change(row: &Row, config: &mut Config, settings: &mut Settings, value: &str) -> Result<(), String> {
-    match row.set {
-        Set::Never => Err("can't set immutable config".into()),
-        Set::Fixed if value.eq_ignore_ascii_case(&(row.get)(config, settings)) => Ok(()),
-        Set::Fixed => Err("this can't be changed here".into()),
-        Set::Number(least, most, put) => {
-            let number =
-                parse_integer(value.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
-            match u64::try_from(number) {
-                Ok(number) if (least..=most).contains(&(number as i64)) => put(config, settings, number),
-                _ => return Err(format!("argument must be between {least} and {most} inclusive")),
-            }
-            Ok(())
-        }
-        Set::Text(put) => put(config, settings, value),
-    }
 }
 
 fn resetstat(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
@@ -307,16 +175,17 @@ fn resetstat(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     Ok(Outcome::Done)
 }
 
-fn rewrite(_: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    Err(CommandError::text("ERR The server is running without a config file"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ROWS;
-
-    #[test]
-    fn rows_are_sorted_and_unique() {
-        assert!(ROWS.is_sorted_by(|one, next| one.name < next.name));
+fn rewrite(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let config = call.context.config.borrow();
+    let Some(path) = &config.file else {
+        return Err(CommandError::text("ERR The server is running without a config file"));
+    };
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR the config file can't be rewritten inside MULTI"));
     }
+    if let Err(error) = file::rewrite(path, &config) {
+        return Err(CommandError::owned(format!("ERR Rewriting config file: {error}")));
+    }
+    call.reply.ok();
+    Ok(Outcome::Done)
 }

@@ -3,11 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use claimlog::engine::{Engine, SnapshotStats};
 
+use super::process::ProcessMemory;
 use super::session::Client;
+use super::slow::SlowCommands;
+use super::slow_events::SlowEvents;
 use super::stats::Stats;
 use crate::config::Config;
 
@@ -17,35 +20,100 @@ pub(crate) struct RecoverySummary {
     /// The report, line by line.
     pub(crate) text: String,
     pub(crate) millis: u128,
+    pub(crate) keys: u64,
+}
+
+/// What CLIENT PAUSE holds up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pause {
+    pub(crate) until: Instant,
+    /// All commands; otherwise those that write.
+    pub(crate) all: bool,
 }
 
 /// What all connections of a server share.
 pub(crate) struct Context {
-    pub(crate) engine: Engine,
+    /// Another one after DEBUG RELOAD.
+    engine: RefCell<Engine>,
     pub(crate) config: RefCell<Config>,
     pub(crate) clients: RefCell<BTreeMap<u64, Rc<Client>>>,
     pub(crate) last_client_id: Cell<u64>,
     pub(crate) stats: Stats,
+    pub(crate) slow: SlowCommands,
+    pub(crate) slow_events: SlowEvents,
+    pause: Cell<Option<Pause>>,
     pub(crate) started: Instant,
     pub(crate) started_unix_secs: u64,
     /// 40 hexadecimal digits, new with every start.
     pub(crate) run_id: String,
-    pub(crate) recovery: RecoverySummary,
+    /// As many, new with DEBUG CHANGE-REPL-ID.
+    replication_id: RefCell<String>,
+    pub(crate) recovery: RefCell<RecoverySummary>,
 }
 
 impl Context {
     pub(crate) fn new(engine: Engine, config: Config, recovery: RecoverySummary) -> Self {
+        // So that it is known later what it was at the start.
+        ProcessMemory::now().at_start();
         Self {
-            engine,
+            engine: RefCell::new(engine),
             config: RefCell::new(config),
             clients: RefCell::default(),
             last_client_id: Cell::new(0),
             stats: Stats::default(),
+            slow: SlowCommands::default(),
+            slow_events: SlowEvents::default(),
+            pause: Cell::new(None),
             started: Instant::now(),
             started_unix_secs: unix_time().as_secs(),
             run_id: random_hex(),
-            recovery,
+            replication_id: RefCell::new(random_hex()),
+            recovery: RefCell::new(recovery),
         }
+    }
+
+    /// The pause, if it is not over.
+    pub(crate) fn pause(&self) -> Option<Pause> {
+        self.pause.get().filter(|pause| pause.until > Instant::now())
+    }
+
+    /// Begins a pause, or ends it and has everybody go on.
+    pub(crate) fn set_pause(&self, pause: Option<Pause>) {
+        self.pause.set(pause);
+        if pause.is_none() {
+            self.clients
+                .borrow()
+                .values()
+                .filter(|client| client.paused.get())
+                .for_each(|client| client.wake());
+        }
+    }
+
+    /// How long a command has to wait for the end of a pause, if it has to.
+    pub(crate) fn paused_for(&self, writes: bool) -> Option<Duration> {
+        let pause = self.pause().filter(|pause| pause.all || writes)?;
+        Some(pause.until.saturating_duration_since(Instant::now()))
+    }
+
+    /// 40 hexadecimal digits that stand for the history of the data.
+    pub(crate) fn replication_id(&self) -> String {
+        self.replication_id.borrow().clone()
+    }
+
+    /// Another one (DEBUG CHANGE-REPL-ID).
+    pub(crate) fn change_replication_id(&self) {
+        self.replication_id.replace(random_hex());
+    }
+
+    /// The engine of the moment.
+    pub(crate) fn engine(&self) -> Engine {
+        self.engine.borrow().clone()
+    }
+
+    /// Another engine takes over.
+    pub(crate) fn set_engine(&self, engine: Engine, recovery: RecoverySummary) {
+        self.engine.replace(engine);
+        self.recovery.replace(recovery);
     }
 
     /// When the last snapshot was finished; when the server started, if there was none since.

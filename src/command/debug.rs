@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::args::is;
+use super::args::{integer, is};
 use super::spec::{Arity, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
+use crate::config::DebugCommand;
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "debug",
@@ -23,17 +24,29 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 const SLEEP_SECS_MAX: f64 = 3600.0;
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    check_allowed(call)?;
     match call.words {
         [_, sub, seconds] if is(sub, "SLEEP") => sleep(call, seconds),
-        [_, sub, _] if is(sub, "SET-ACTIVE-EXPIRE") => {
+        [_, sub] if is(sub, "RELOAD") => reload(call, true),
+        [_, sub, how] if is(sub, "RELOAD") && is(how, "NOSAVE") => reload(call, false),
+        [_, sub] if is(sub, "LOADAOF") => reload(call, false),
+        [_, sub] if is(sub, "CHANGE-REPL-ID") => {
+            call.context.change_replication_id();
             call.reply.ok();
             Ok(Outcome::Done)
         }
+        [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => set_active_expire(call, on),
         [_, sub] if is(sub, "HELP") => {
             let lines = [
                 "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                "CHANGE-REPL-ID",
+                "    Change the replication id that INFO shows.",
+                "LOADAOF",
+                "    Close the data and open them again, from what the last snapshot and the log behind it have.",
+                "RELOAD [NOSAVE]",
+                "    Take a snapshot (unless NOSAVE), close the data and open them again. Clients stay connected.",
                 "SET-ACTIVE-EXPIRE (0|1)",
-                "    Accepted, without effect.",
+                "    Whether keys are removed as soon as they expire, or only when somebody asks for something.",
                 "SLEEP <seconds>",
                 "    Stop serving this connection for <seconds>. Decimals allowed. Others are served meanwhile.",
                 "HELP",
@@ -47,6 +60,46 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// Whether keys are removed as soon as they expire, or only when somebody asks for something.
+fn set_active_expire(call: &mut Call<'_, '_>, on: &[u8]) -> Result<Outcome, CommandError> {
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR this setting can't be changed inside MULTI"));
+    }
+    let mut settings = call.context.config.borrow().engine;
+    settings.active_expiry = integer(on)? != 0;
+    call.context.engine().set_settings(settings)?;
+    call.context.config.borrow_mut().engine = settings;
+    call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// DEBUG can hold everybody up: it is for those whom the configuration trusts with that.
+fn check_allowed(call: &Call<'_, '_>) -> Result<(), CommandError> {
+    let allowed = match call.context.config.borrow().debug_command {
+        DebugCommand::Everybody => true,
+        DebugCommand::Nobody => false,
+        DebugCommand::Local => {
+            call.session.client.address.is_some_and(|address| address.ip().to_canonical().is_loopback())
+        }
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a \
+         local connection, otherwise you need to set this option in the configuration file, and then restart the \
+         server.",
+    ))
+}
+
+/// The data are closed and opened again, as by a restart; clients notice nothing but the time it takes.
+fn reload(call: &mut Call<'_, '_>, snapshot: bool) -> Result<Outcome, CommandError> {
+    if call.in_transaction() {
+        return Err(CommandError::text("ERR the data can't be opened again inside MULTI"));
+    }
+    Ok(Outcome::Reload { snapshot })
 }
 
 /// Redis stops serving everybody; here one client can't do that to the others.

@@ -13,6 +13,8 @@ pub(crate) fn encode(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     ];
     let texts = texts.iter().filter(|(_, text)| !text.is_empty());
     let lists = [
+        spec.deprecated.is_some(),
+        spec.deprecated.is_some(),
         !spec.doc_flags.is_empty(),
         !spec.history.is_empty(),
         !spec.args.is_empty(),
@@ -30,6 +32,12 @@ pub(crate) fn encode(reply: &mut Encoder<'_>, spec: &CommandSpec) {
             reply.simple(flag.as_bytes());
         }
     }
+    if let Some((since, instead)) = spec.deprecated {
+        reply.bulk(b"deprecated_since");
+        reply.bulk(since.as_bytes());
+        reply.bulk(b"replaced_by");
+        reply.bulk(instead.as_bytes());
+    }
     if !spec.history.is_empty() {
         reply.bulk(b"history");
         reply.set(spec.history.len());
@@ -41,7 +49,7 @@ pub(crate) fn encode(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     }
     if !spec.args.is_empty() {
         reply.bulk(b"arguments");
-        args(reply, spec.args);
+        args(reply, spec.args, &mut KeySpecs { next: 0, last: spec.keys.len().saturating_sub(1) });
     }
     if !spec.subcommands.is_empty() {
         reply.bulk(b"subcommands");
@@ -53,25 +61,42 @@ pub(crate) fn encode(reply: &mut Encoder<'_>, spec: &CommandSpec) {
     }
 }
 
-fn args(reply: &mut Encoder<'_>, args: &[Arg]) {
+/// Arguments. `keys` says to which key spec the next key belongs: they are in the same order, and the last is for all
+/// that are left.
+fn args(reply: &mut Encoder<'_>, args: &[Arg], keys: &mut KeySpecs) {
     reply.array(args.len());
     for one in args {
-        arg(reply, one);
+        arg(reply, one, keys);
     }
 }
 
-fn arg(reply: &mut Encoder<'_>, arg: &Arg) {
+/// Counts the key specs of a command.
+struct KeySpecs {
+    next: usize,
+    last: usize,
+}
+
+impl KeySpecs {
+    fn take(&mut self) -> i64 {
+        let index = self.next.min(self.last);
+        self.next += 1;
+        index as i64
+    }
+}
+
+fn arg(reply: &mut Encoder<'_>, arg: &Arg, keys: &mut KeySpecs) {
     let is_key = matches!(arg.kind, ArgKind::Key);
     let inner = match arg.kind {
         ArgKind::OneOf(inner) | ArgKind::Block(inner) => Some(inner),
         _ => None,
     };
     let texts = [("token", arg.token), ("since", arg.since), ("deprecated_since", arg.deprecated_since)];
-    let flags: Vec<&str> = [(arg.optional, "optional"), (arg.many, "multiple")]
-        .iter()
-        .filter(|flag| flag.0)
-        .map(|flag| flag.1)
-        .collect();
+    let flags: Vec<&str> =
+        [(arg.optional, "optional"), (arg.many, "multiple"), (arg.many_tokens, "multiple_token")]
+            .iter()
+            .filter(|flag| flag.0)
+            .map(|flag| flag.1)
+            .collect();
     let pairs = 2
         + usize::from(is_key)
         + texts.iter().filter(|(_, text)| text.is_some()).count()
@@ -84,7 +109,7 @@ fn arg(reply: &mut Encoder<'_>, arg: &Arg) {
     reply.bulk(arg.kind.name().as_bytes());
     if is_key {
         reply.bulk(b"key_spec_index");
-        reply.integer(0);
+        reply.integer(keys.take());
     }
     for (name, text) in texts {
         if let Some(text) = text {
@@ -101,7 +126,7 @@ fn arg(reply: &mut Encoder<'_>, arg: &Arg) {
     }
     if let Some(inner) = inner {
         reply.bulk(b"arguments");
-        args(reply, inner);
+        args(reply, inner, keys);
     }
 }
 

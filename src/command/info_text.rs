@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::call::Outside;
 use super::context::unix_time;
+use super::process::{self, ProcessMemory};
 use super::{Context, REDIS_VERSION, table};
 use crate::config::sync_mode_name;
 
@@ -23,6 +24,7 @@ const SECTIONS: &[(&str, bool, Section)] = &[
     ("Modules", true, |_, _, _| {}),
     ("Commandstats", false, commandstats),
     ("Errorstats", true, errorstats),
+    ("Latencystats", false, latencystats),
     ("Cluster", true, |out, _, _| line(out, "cluster_enabled", 0)),
     ("Keyspace", true, keyspace),
 ];
@@ -50,25 +52,47 @@ fn line(out: &mut String, name: &str, value: impl std::fmt::Display) {
     let _ = write!(out, "{name}:{value}\r\n");
 }
 
+fn lines(out: &mut String, pairs: &[(&str, &str)]) {
+    for (name, value) in pairs {
+        line(out, name, value);
+    }
+}
+
+/// What clients look for and is not there: none of it ever happens here.
+fn zeros(out: &mut String, names: &[&str]) {
+    for name in names {
+        line(out, name, 0);
+    }
+}
+
 fn server(out: &mut String, context: &Context, _: &Outside) {
     let up = context.started.elapsed().as_secs();
     let now = unix_time();
-    line(out, "redis_version", REDIS_VERSION);
-    line(out, "redis_git_sha1", "00000000");
-    line(out, "redis_git_dirty", 0);
+    let config = context.config.borrow();
+    lines(out, &[("redis_version", REDIS_VERSION), ("redis_git_sha1", "00000000"), ("redis_git_dirty", "0")]);
+    line(out, "redis_build_id", "0");
     line(out, "claimlog_version", env!("CARGO_PKG_VERSION"));
     line(out, "redis_mode", "standalone");
-    line(out, "os", std::env::consts::OS);
+    line(out, "os", process::system());
     line(out, "arch_bits", usize::BITS);
-    line(out, "multiplexing_api", "epoll");
+    lines(out, &[("monotonic_clock", "POSIX clock_gettime"), ("multiplexing_api", "epoll")]);
     line(out, "process_id", std::process::id());
+    line(out, "process_supervised", "no");
     line(out, "run_id", &context.run_id);
-    line(out, "tcp_port", context.config.borrow().port);
+    line(out, "tcp_port", config.port);
     line(out, "server_time_usec", now.as_micros());
     line(out, "uptime_in_seconds", up);
     line(out, "uptime_in_days", up / 86_400);
+    // How often it looks for what nobody tells it of. Timeouts have timers of their own.
+    lines(out, &[("hz", "1"), ("configured_hz", "1")]);
+    line(out, "lru_clock", now.as_secs() & 0x00ff_ffff);
     line(out, "executable", std::env::current_exe().unwrap_or_default().display());
-    line(out, "config_file", "");
+    let file = config.file.as_ref().map_or_else(String::new, |path| path.display().to_string());
+    line(out, "config_file", one_line(&file));
+    line(out, "io_threads_active", 0);
+    for (index, address) in config.bind.iter().enumerate() {
+        line(out, &format!("listener{index}"), format!("name=tcp,bind={address},port={}", config.port));
+    }
 }
 
 fn clients(out: &mut String, context: &Context, outside: &Outside) {
@@ -80,19 +104,17 @@ fn clients(out: &mut String, context: &Context, outside: &Outside) {
         |bytes: fn(&super::Client) -> usize| clients.values().map(|client| bytes(client)).max().unwrap_or(0);
     line(out, "client_recent_max_input_buffer", largest(|client| client.received_bytes.get()));
     line(out, "client_recent_max_output_buffer", largest(|client| client.unsent_bytes.get()));
-    line(out, "blocked_clients", outside.stats.waiters);
-    line(out, "tracking_clients", 0);
+    let blocked = clients.values().filter(|client| client.blocked.get()).count();
+    line(out, "blocked_clients", blocked);
+    zeros(out, &["tracking_clients", "pubsub_clients"]);
+    let watched =
+        clients.values().filter_map(|client| client.watch.borrow().as_ref().map(|watch| watch.keys().len()));
+    let watched: Vec<usize> = watched.filter(|keys| *keys > 0).collect();
+    line(out, "watching_clients", watched.len());
     line(out, "clients_in_timeout_table", 0);
-}
-
-/// What the kernel says about this process: resident bytes now and at most.
-fn resident_bytes() -> (u64, u64) {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kilobytes = |name: &str| {
-        let found = status.lines().find_map(|line| line.strip_prefix(name));
-        found.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
-    };
-    (kilobytes("VmRSS:"), kilobytes("VmHWM:"))
+    line(out, "total_watched_keys", watched.iter().sum::<usize>());
+    line(out, "total_blocking_keys", outside.stats.awaited_keys);
+    line(out, "total_blocking_keys_on_nokey", outside.stats.awaited_group_keys);
 }
 
 fn human(bytes: u64) -> String {
@@ -104,22 +126,59 @@ fn human(bytes: u64) -> String {
     }
 }
 
-fn memory(out: &mut String, _: &Context, _: &Outside) {
-    let (now, most) = resident_bytes();
-    for (name, bytes) in
-        [("used_memory", now), ("used_memory_rss", now), ("used_memory_peak", most), ("maxmemory", 0)]
+fn percent(part: u64, whole: u64) -> String {
+    let percent = if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 };
+    format!("{percent:.2}%")
+}
+
+/// The system counts the process as a whole: what is in memory is what is used.
+fn memory(out: &mut String, context: &Context, _: &Outside) {
+    let memory = ProcessMemory::now();
+    let (used, start) = (memory.resident, memory.at_start());
+    let clients: usize = context.clients.borrow().values().map(|client| client.memory()).sum();
+    let overhead = (start + clients as u64).min(used);
+    for (name, bytes) in [("used_memory", used), ("used_memory_rss", used), ("used_memory_peak", memory.peak)]
     {
         line(out, name, bytes);
         line(out, &format!("{name}_human"), human(bytes));
     }
-    line(out, "maxmemory_policy", "noeviction");
+    line(out, "used_memory_peak_perc", percent(used, memory.peak));
+    line(out, "used_memory_overhead", overhead);
+    line(out, "used_memory_startup", start);
+    line(out, "used_memory_dataset", used - overhead);
+    line(out, "used_memory_dataset_perc", percent(used - overhead, (used - start).max(1)));
+    for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
+        line(out, name, used);
+    }
+    line(out, "total_system_memory", process::machine_bytes());
+    line(out, "total_system_memory_human", human(process::machine_bytes()));
+    zeros(out, &["used_memory_lua", "used_memory_vm_eval"]);
+    line(out, "used_memory_lua_human", human(0));
+    zeros(out, &["used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions"]);
+    zeros(out, &["number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total"]);
+    line(out, "used_memory_vm_total_human", human(0));
+    zeros(out, &["used_memory_functions", "used_memory_scripts"]);
+    line(out, "used_memory_scripts_human", human(0));
+    line(out, "maxmemory", 0);
+    lines(out, &[("maxmemory_human", "0B"), ("maxmemory_policy", "noeviction")]);
+    for part in ["allocator_frag", "allocator_rss", "rss_overhead"] {
+        line(out, &format!("{part}_ratio"), "1.00");
+        line(out, &format!("{part}_bytes"), 0);
+    }
     line(out, "mem_fragmentation_ratio", "1.00");
+    zeros(out, &["mem_fragmentation_bytes", "mem_not_counted_for_evict", "mem_replication_backlog"]);
+    zeros(out, &["mem_total_replication_buffers", "mem_clients_slaves"]);
+    line(out, "mem_clients_normal", clients);
+    zeros(out, &["mem_cluster_links", "mem_aof_buffer"]);
     line(out, "mem_allocator", "libc");
+    zeros(out, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
 }
 
 fn persistence(out: &mut String, context: &Context, outside: &Outside) {
-    line(out, "loading", 0);
-    line(out, "async_loading", 0);
+    let recovery = context.recovery.borrow();
+    zeros(out, &["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    line(out, "current_fork_perc", "0.00");
+    zeros(out, &["current_save_keys_processed", "current_save_keys_total"]);
     let snapshots = &outside.stats.snapshots;
     let newest = snapshots.stores.iter().filter_map(|store| store.seq).max().unwrap_or_default();
     let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
@@ -131,12 +190,20 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "rdb_last_bgsave_time_sec", seconds(snapshots.last.as_ref().map(|last| last.took)));
     line(out, "rdb_current_bgsave_time_sec", seconds(snapshots.running));
     line(out, "rdb_saves", snapshots.taken);
+    zeros(out, &["rdb_last_cow_size", "rdb_last_load_keys_expired"]);
+    line(out, "rdb_last_load_keys_loaded", recovery.keys);
     line(out, "aof_enabled", 1);
-    line(out, "aof_rewrite_in_progress", 0);
-    line(out, "aof_rewrite_scheduled", 0);
+    zeros(out, &["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
+    lines(out, &[("aof_last_rewrite_time_sec", "-1"), ("aof_current_rewrite_time_sec", "-1")]);
     line(out, "aof_last_bgrewrite_status", "ok");
+    zeros(out, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
     // As in Redis: an error while writes are refused.
     line(out, "aof_last_write_status", if outside.stats.log_full.is_some() { "err" } else { "ok" });
+    zeros(out, &["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    // The part of the log that the next start would replay.
+    line(out, "aof_current_size", snapshots.unsnapshotted_bytes);
+    zeros(out, &["aof_base_size", "aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync"]);
+    line(out, "aof_delayed_fsync", 0);
     line(out, "claimlog_appendfsync", sync_mode_name(outside.settings.sync_mode));
     line(out, "claimlog_applied_seq", outside.stats.applied);
     line(out, "claimlog_durable_seq", outside.stats.durable);
@@ -158,39 +225,55 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
         let value = format!("seq={},status={status}", store.seq.unwrap_or_default());
         line(out, &format!("claimlog_snapshot_store_{}", store.name), value);
     }
-    line(out, "claimlog_recovery_ms", context.recovery.millis);
-    line(out, "claimlog_recovery", one_line(&context.recovery.text));
+    line(out, "claimlog_recovery_ms", recovery.millis);
+    line(out, "claimlog_recovery", one_line(&recovery.text));
 }
 
 fn one_line(text: &str) -> String {
     text.replace(['\r', '\n'], " ")
 }
 
-fn stats(out: &mut String, context: &Context, _: &Outside) {
+fn stats(out: &mut String, context: &Context, outside: &Outside) {
     let stats = &context.stats;
+    let rates = stats.rates.get();
     line(out, "total_connections_received", stats.connections.get());
     line(out, "total_commands_processed", stats.commands.get());
-    line(out, "instantaneous_ops_per_sec", 0);
+    line(out, "instantaneous_ops_per_sec", rates.commands.round());
     line(out, "total_net_input_bytes", stats.bytes_in.get());
     line(out, "total_net_output_bytes", stats.bytes_out.get());
+    zeros(out, &["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
+    line(out, "instantaneous_input_kbps", format!("{:.2}", rates.bytes_in / 1024.0));
+    line(out, "instantaneous_output_kbps", format!("{:.2}", rates.bytes_out / 1024.0));
+    lines(out, &[("instantaneous_input_repl_kbps", "0.00"), ("instantaneous_output_repl_kbps", "0.00")]);
     line(out, "rejected_connections", stats.connections_refused.get());
-    line(out, "expired_keys", 0);
-    line(out, "evicted_keys", 0);
-    line(out, "keyspace_hits", 0);
-    line(out, "keyspace_misses", 0);
-    line(out, "pubsub_channels", 0);
-    line(out, "pubsub_patterns", 0);
-    line(out, "latest_fork_usec", 0);
+    zeros(out, &["sync_full", "sync_partial_ok", "sync_partial_err", "expired_subkeys"]);
+    line(out, "expired_keys", outside.stats.expired_keys);
+    line(out, "expired_stale_perc", "0.00");
+    zeros(out, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys"]);
+    zeros(out, &["evicted_clients", "evicted_scripts", "total_eviction_exceeded_time"]);
+    zeros(out, &["current_eviction_exceeded_time", "keyspace_hits", "keyspace_misses", "pubsub_channels"]);
+    zeros(out, &["pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"]);
+    zeros(out, &["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
+    zeros(out, &["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
+    zeros(out, &["total_active_defrag_time", "current_active_defrag_time", "tracking_total_keys"]);
+    zeros(out, &["tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies"]);
     line(out, "total_error_replies", stats.errors.get());
+    line(out, "dump_payload_sanitizations", 0);
     line(out, "total_reads_processed", stats.reads.get());
     line(out, "total_writes_processed", stats.writes.get());
+    zeros(out, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    zeros(out, &["client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections"]);
+    zeros(out, &["reply_buffer_shrinks", "reply_buffer_expands", "acl_access_denied_auth"]);
+    zeros(out, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
+    line(out, "claimlog_clients_at_most", stats.clients_at_most.get());
+    line(out, "claimlog_errors_of_too_many_kinds", stats.errors_of_too_many_kinds.get());
 }
 
 fn replication(out: &mut String, context: &Context, _: &Outside) {
     line(out, "role", "master");
     line(out, "connected_slaves", 0);
     line(out, "master_failover_state", "no-failover");
-    line(out, "master_replid", &context.run_id);
+    line(out, "master_replid", context.replication_id());
     line(out, "master_replid2", "0".repeat(40));
     line(out, "master_repl_offset", 0);
     line(out, "second_repl_offset", -1);
@@ -200,18 +283,19 @@ fn replication(out: &mut String, context: &Context, _: &Outside) {
     line(out, "repl_backlog_histlen", 0);
 }
 
-/// The fields after the name of /proc/self/stat: user and system time in ticks of 10 ms.
 fn cpu(out: &mut String, _: &Context, _: &Outside) {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let seconds = |index: usize| {
-        let ticks: f64 = fields.get(index).and_then(|field| field.parse().ok()).unwrap_or(0.0);
-        format!("{:.6}", ticks / 100.0)
-    };
-    line(out, "used_cpu_sys", seconds(12));
-    line(out, "used_cpu_user", seconds(11));
-    line(out, "used_cpu_sys_children", seconds(14));
-    line(out, "used_cpu_user_children", seconds(13));
+    let [system, user, system_children, user_children] = process::processor_seconds("self");
+    let [system_main, user_main, ..] = process::processor_seconds("thread-self");
+    for (name, seconds) in [
+        ("used_cpu_sys", system),
+        ("used_cpu_user", user),
+        ("used_cpu_sys_children", system_children),
+        ("used_cpu_user_children", user_children),
+        ("used_cpu_sys_main_thread", system_main),
+        ("used_cpu_user_main_thread", user_main),
+    ] {
+        line(out, name, format!("{seconds:.6}"));
+    }
 }
 
 fn commandstats(out: &mut String, context: &Context, _: &Outside) {
@@ -239,8 +323,22 @@ fn errorstats(out: &mut String, context: &Context, _: &Outside) {
     }
 }
 
+fn latencystats(out: &mut String, context: &Context, _: &Outside) {
+    let percentiles = context.config.borrow().latency_percentiles.clone();
+    let histograms = context.stats.histograms.borrow();
+    for (spec, histogram) in table::all().zip(histograms.iter()) {
+        let Some(histogram) = histogram else { continue };
+        let value = |percent: &f64| format!("p{percent}={:.3}", histogram.percentile_micros(*percent));
+        let values: Vec<String> = percentiles.iter().map(value).collect();
+        line(out, &format!("latency_percentiles_usec_{}", spec.name), values.join(","));
+    }
+}
+
 fn keyspace(out: &mut String, _: &Context, outside: &Outside) {
     for (index, keys) in outside.stats.keys.iter().enumerate().filter(|(_, keys)| **keys > 0) {
-        line(out, &format!("db{index}"), format!("keys={keys},expires=0,avg_ttl=0"));
+        let expires = outside.stats.expiring_keys.get(index).unwrap_or(&0);
+        // How long they have on average, Redis only guesses: 0 is what it says when it has not.
+        let value = format!("keys={keys},expires={expires},avg_ttl=0,subexpiry=0");
+        line(out, &format!("db{index}"), value);
     }
 }

@@ -9,16 +9,24 @@ mod call;
 mod context;
 mod docs;
 mod glob;
+mod histogram;
 mod id_block;
 mod info_text;
+mod process;
 mod reply;
 mod session;
+mod slow;
+mod slow_events;
 mod spec;
 mod stats;
 mod table;
 
+mod acl;
 mod auth;
 mod client;
+mod client_flow;
+mod client_select;
+mod cluster;
 mod command_cmd;
 mod config_cmd;
 mod connection;
@@ -28,11 +36,18 @@ mod flush;
 mod hello;
 mod info;
 mod keys;
+mod latency;
+mod lolwut;
+mod memory;
+mod module;
 mod multi;
 mod object;
 mod relocate;
+mod replication;
 mod save;
+mod scripting;
 mod shutdown;
+mod slowlog;
 mod time;
 mod ttl;
 mod wait;
@@ -68,11 +83,11 @@ use claimlog::resp::Encoder;
 
 pub(crate) use call::{Call, dispatch};
 pub(crate) use context::{Context, RecoverySummary};
-pub(crate) use session::{Client, Session};
+pub(crate) use session::{Client, Reading, Session};
 pub(crate) use stats::add as stats_add;
 
-/// The Redis version whose commands and options are all there.
-pub(crate) const REDIS_VERSION: &str = "7.0.15";
+/// The Redis version whose commands and options for streams are all there.
+pub(crate) const REDIS_VERSION: &str = "8.10.0";
 
 /// What is left to do when a command has run.
 pub(crate) enum Outcome {
@@ -82,8 +97,12 @@ pub(crate) enum Outcome {
     Park { waiting: Waiting, timeout: Option<Duration>, encode: fn(&mut Encoder<'_>, &[StreamRead]) },
     /// Wait, then encode. Nothing but the passing of time ends it.
     Pause { time: Option<Duration>, encode: fn(&mut Encoder<'_>) },
+    /// Try again when a pause is over: after so long, or when it is ended before.
+    Postpone { time: Duration },
     /// Close the connection once the reply has left.
     Close,
+    /// Close the engine and open it again, after a snapshot or without one.
+    Reload { snapshot: bool },
     /// End the server.
     Shutdown,
 }

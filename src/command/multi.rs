@@ -1,5 +1,7 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH: several commands as one.
 
+use std::rc::Rc;
+
 use claimlog::Error;
 use claimlog::engine::{TransactionSize, Watch};
 use claimlog::op::Key;
@@ -107,7 +109,9 @@ fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         return Err(CommandError::text("ERR WATCH inside MULTI is not allowed"));
     }
     let db = call.db();
-    let watch = call.session.watch.get_or_insert_with(|| call.context.engine.watch());
+    let client = Rc::clone(&call.session.client);
+    let mut watch = client.watch.borrow_mut();
+    let watch = watch.get_or_insert_with(|| call.context.engine().watch());
     for name in &call.words[1..] {
         // A copy: a slice would keep the whole read buffer.
         watch.add(&Key { db, name: bytes::Bytes::copy_from_slice(name) });
@@ -117,7 +121,7 @@ fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn unwatch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    call.session.watch = None;
+    call.session.client.watch.take();
     call.reply.ok();
     Ok(Outcome::Done)
 }
@@ -128,7 +132,7 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     if queue.aborted {
         return Err(CommandError::text("EXECABORT Transaction discarded because of previous errors."));
     }
-    let engine = &call.context.engine;
+    let engine = &call.context.engine();
     // Commands about streams never ask for it.
     let asks = |queued: &Queued| queued.found.spec.group != "stream";
     let before = queue.commands.iter().any(asks).then(|| Outside::of(engine));

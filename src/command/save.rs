@@ -61,7 +61,7 @@ const RUNNING: CommandError = CommandError::text("ERR Background save already in
 
 /// A snapshot lets the log be cut: what rewriting an append-only file is for.
 fn background_rewrite(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    if !call.context.engine.snapshot_soon() {
+    if !call.context.engine().snapshot_soon() {
         return Err(CommandError::text("ERR Background append only file rewriting already in progress"));
     }
     call.reply.simple(b"Background append only file rewriting started");
@@ -73,7 +73,7 @@ fn background_save(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     if call.words.len() > 2 || call.words.get(1).is_some_and(|word| !is(word, "SCHEDULE")) {
         return Err(SYNTAX);
     }
-    if !call.context.engine.snapshot_soon() {
+    if !call.context.engine().snapshot_soon() {
         return Err(RUNNING);
     }
     call.reply.simple(b"Background saving started");
@@ -87,7 +87,7 @@ fn last_save(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn save(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let engine = &call.context.engine;
+    let engine = &call.context.engine();
     if engine.stats().snapshots.running.is_some() {
         return Err(RUNNING);
     }

@@ -2,22 +2,34 @@
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Instant;
 
 use bytes::Bytes;
 use claimlog::Seq;
-use claimlog::engine::Watch;
-use claimlog::op::DbIndex;
+use claimlog::engine::{Ticket, Waiting, Watch};
+use claimlog::op::{DbIndex, StreamRead};
 
 use super::table::Found;
 use claimlog::resp::Protocol;
+
+/// A read that waits for data.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// In the engine's queues.
+    Waiting(Waiting),
+    /// Answered while its client was not looking: when the data were opened anew.
+    Answered(Ticket<Vec<StreamRead>>),
+}
 
 /// What is known of a connected client. Others see it in CLIENT LIST and may kill it.
 pub(crate) struct Client {
     /// Never given out twice while the server runs.
     pub(crate) id: u64,
+    /// The descriptor of its socket.
+    pub(crate) descriptor: i32,
     /// Its address, where it is known.
     pub(crate) address: Option<SocketAddr>,
     /// The address it connected to.
@@ -34,14 +46,24 @@ pub(crate) struct Client {
     /// Commands queued since MULTI; -1 outside.
     pub(crate) queued: Cell<i64>,
     pub(crate) blocked: Cell<bool>,
+    /// Blocked, by CLIENT PAUSE.
+    pub(crate) paused: Cell<bool>,
     /// CLIENT UNBLOCK: to be woken, with an error or as after its timeout.
     pub(crate) unblock: Cell<Option<bool>>,
     pub(crate) no_evict: Cell<bool>,
     pub(crate) no_touch: Cell<bool>,
+    /// The keys watched for the next transaction. Here, so that whoever opens the data anew finds them.
+    pub(crate) watch: RefCell<Option<Watch>>,
+    /// What it waits for, when that is data. Here for the same reason.
+    pub(crate) reading: RefCell<Option<Reading>>,
     /// Bytes received and not yet understood.
     pub(crate) received_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
     pub(crate) unsent_bytes: Cell<usize>,
+    /// Bytes received, ever.
+    pub(crate) received_ever: Cell<u64>,
+    /// Commands, ever.
+    pub(crate) commands_ever: Cell<u64>,
     /// Bytes of replies that have left, ever.
     pub(crate) sent_bytes: Cell<u64>,
     /// To be closed as soon as it is looked at.
@@ -72,10 +94,16 @@ impl ClientKind {
 }
 
 impl Client {
-    pub(crate) fn new(id: u64, address: Option<SocketAddr>, local_address: Option<SocketAddr>) -> Self {
+    pub(crate) fn new(
+        id: u64,
+        descriptor: i32,
+        address: Option<SocketAddr>,
+        local_address: Option<SocketAddr>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             id,
+            descriptor,
             address,
             local_address,
             connected: now,
@@ -88,14 +116,45 @@ impl Client {
             last_command: Cell::new("NULL"),
             queued: Cell::new(-1),
             blocked: Cell::new(false),
+            paused: Cell::new(false),
             unblock: Cell::new(None),
             no_evict: Cell::new(false),
             no_touch: Cell::new(false),
+            watch: RefCell::default(),
+            reading: RefCell::default(),
             received_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
+            received_ever: Cell::new(0),
+            commands_ever: Cell::new(0),
             sent_bytes: Cell::new(0),
             killed: Cell::new(false),
             waker: RefCell::new(None),
+        }
+    }
+
+    /// Whether what it waits for has come.
+    pub(crate) fn poll_reading(&self, task: &mut TaskContext<'_>) -> Poll<Ticket<Vec<StreamRead>>> {
+        let mut reading = self.reading.borrow_mut();
+        let ticket = match reading.take() {
+            None => return Poll::Pending,
+            Some(Reading::Answered(ticket)) => ticket,
+            Some(Reading::Waiting(mut waiting)) => match Pin::new(&mut waiting).poll(task) {
+                Poll::Ready(ticket) => ticket,
+                Poll::Pending => {
+                    *reading = Some(Reading::Waiting(waiting));
+                    return Poll::Pending;
+                }
+            },
+        };
+        Poll::Ready(ticket)
+    }
+
+    /// It waits no more. If it was served in the meantime there is a ticket; otherwise the change that the null reply
+    /// must wait for; nothing if it waited for nothing.
+    pub(crate) fn stop_reading(&self) -> Option<Result<Ticket<Vec<StreamRead>>, Seq>> {
+        match self.reading.take()? {
+            Reading::Answered(ticket) => Some(Ok(ticket)),
+            Reading::Waiting(waiting) => Some(waiting.give_up()),
         }
     }
 
@@ -117,12 +176,19 @@ impl Client {
         address.map_or_else(|| "?:0".to_owned(), |address| address.to_string())
     }
 
+    /// The memory that its connection takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.received_bytes.get() + self.unsent_bytes.get()
+    }
+
     /// Its line in CLIENT LIST.
     pub(crate) fn line(&self, now: Instant) -> String {
         let mut flags = String::new();
         for (is_so, letter) in [
             (self.queued.get() >= 0, 'x'),
             (self.blocked.get(), 'b'),
+            (self.watch.borrow().as_ref().is_some_and(Watch::dirty), 'd'),
+            (self.killed.get(), 'A'),
             (self.no_evict.get(), 'e'),
             (self.no_touch.get(), 'T'),
         ] {
@@ -135,25 +201,31 @@ impl Client {
         }
         let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         format!(
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} \
+            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
              qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
-             user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
+             tot-net-out={} tot-cmds={}",
             self.id,
             Self::address_text(self.address),
             Self::address_text(self.local_address),
+            self.descriptor,
             text(&self.name),
             now.saturating_duration_since(self.connected).as_secs(),
             now.saturating_duration_since(self.last_active.get()).as_secs(),
             self.db.get().get(),
             self.queued.get(),
+            self.watch.borrow().as_ref().map_or(0, |watch| watch.keys().len()),
             self.received_bytes.get(),
             self.unsent_bytes.get(),
             self.unsent_bytes.get(),
-            self.received_bytes.get() + self.unsent_bytes.get(),
+            self.memory(),
             self.last_command.get(),
             self.protocol.get().number(),
             text(&self.library_name),
             text(&self.library_version),
+            self.received_ever.get(),
+            self.sent_bytes.get(),
+            self.commands_ever.get(),
         )
     }
 }
@@ -173,19 +245,31 @@ pub(crate) struct Queue {
     pub(crate) aborted: bool,
 }
 
+/// Which replies are sent (CLIENT REPLY).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// All but that of the next command,
+    SkipNext,
+    /// which is this one.
+    SkipThis,
+}
+
 /// A connection's own state.
 pub(crate) struct Session {
     pub(crate) client: Rc<Client>,
     pub(crate) authenticated: bool,
     pub(crate) queue: Option<Queue>,
-    pub(crate) watch: Option<Watch>,
+    pub(crate) replies: Replies,
     /// The last change that a reply to this client waited for (WAITAOF).
     pub(crate) last_seq: Seq,
 }
 
 impl Session {
     pub(crate) fn new(client: Rc<Client>, authenticated: bool) -> Self {
-        Self { client, authenticated, queue: None, watch: None, last_seq: Seq::ZERO }
+        Self { client, authenticated, queue: None, replies: Replies::On, last_seq: Seq::ZERO }
     }
 
     /// Ends the transaction, if there is one, and hands over the keys watched for it. Without one, keys that are
@@ -193,18 +277,19 @@ impl Session {
     pub(crate) fn leave_multi(&mut self) -> Option<(Queue, Option<Watch>)> {
         let queue = self.queue.take()?;
         self.client.queued.set(-1);
-        Some((queue, self.watch.take()))
+        Some((queue, self.client.watch.take()))
     }
 
     /// Back to how the connection began (RESET).
     pub(crate) fn reset(&mut self, authenticated: bool) {
         self.leave_multi();
-        self.watch = None;
+        self.client.watch.take();
         self.authenticated = authenticated;
         self.client.db.set(DbIndex::default());
         self.client.protocol.set(Protocol::Resp2);
         self.client.name.take();
         self.client.no_evict.set(false);
         self.client.no_touch.set(false);
+        self.replies = Replies::On;
     }
 }

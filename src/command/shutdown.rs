@@ -54,7 +54,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         return Err(CommandError::text("ERR No shutdown in progress."));
     }
     if save
-        && let Err(error) = call.context.engine.snapshot()
+        && let Err(error) = call.context.engine().snapshot()
         && !force
     {
         return Err(CommandError::owned(format!("ERR the server goes on, no snapshot was taken: {error}")));

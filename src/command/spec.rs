@@ -36,6 +36,8 @@ pub(crate) struct CommandSpec {
     pub(crate) complexity: &'static str,
     /// What changed since, by version.
     pub(crate) history: &'static [(&'static str, &'static str)],
+    /// Since when it should not be used any more, and what to use.
+    pub(crate) deprecated: Option<(&'static str, &'static str)>,
     /// `doc_flags` of COMMAND DOCS.
     pub(crate) doc_flags: &'static [&'static str],
     pub(crate) args: &'static [Arg],
@@ -60,6 +62,7 @@ impl CommandSpec {
         group: "",
         complexity: "",
         history: &[],
+        deprecated: None,
         doc_flags: &[],
         args: &[],
         subcommands: &[],
@@ -86,7 +89,11 @@ impl CommandSpec {
             Category::Fast => self.flags.has(Flag::Fast),
             Category::Slow => !self.flags.has(Flag::Fast),
             Category::Blocking => self.flags.has(Flag::Blocking),
-            Category::Keyspace | Category::Stream | Category::Connection | Category::Transaction => false,
+            Category::Keyspace
+            | Category::Stream
+            | Category::Connection
+            | Category::Transaction
+            | Category::Scripting => false,
         };
         Category::ALL
             .iter()
@@ -109,10 +116,11 @@ impl CommandSpec {
         }
     }
 
-    /// The positions of keys in a call; `None` if the words make no sense.
-    pub(crate) fn key_positions(&self, argv: &[Bytes]) -> Option<Vec<usize>> {
+    /// The positions of keys in a call, each with what is done with it; `None` if the words make no sense.
+    pub(crate) fn key_positions(&self, argv: &[Bytes]) -> Option<Vec<(usize, &'static [&'static str])>> {
         if let Some(find) = self.find_keys {
-            return find(argv).map(Iterator::collect);
+            let flags = self.keys.first().map_or(&[][..], |keys| keys.flags);
+            return find(argv).map(|found| found.map(|position| (position, flags)).collect());
         }
         let mut positions = Vec::new();
         for keys in self.keys {
@@ -125,7 +133,8 @@ impl CommandSpec {
             if last >= argv.len() {
                 return None;
             }
-            positions.extend((first..=last).step_by(usize::try_from(keys.step).ok()?.max(1)));
+            let step = usize::try_from(keys.step).ok()?.max(1);
+            positions.extend((first..=last).step_by(step).map(|position| (position, keys.flags)));
         }
         Some(positions)
     }
@@ -237,10 +246,11 @@ pub(crate) enum Category {
     Dangerous,
     Connection,
     Transaction,
+    Scripting,
 }
 
 impl Category {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Keyspace,
         Self::Read,
         Self::Write,
@@ -252,6 +262,7 @@ impl Category {
         Self::Dangerous,
         Self::Connection,
         Self::Transaction,
+        Self::Scripting,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -267,6 +278,7 @@ impl Category {
             Self::Dangerous => "dangerous",
             Self::Connection => "connection",
             Self::Transaction => "transaction",
+            Self::Scripting => "scripting",
         }
     }
 }
@@ -322,8 +334,10 @@ pub(crate) struct Arg {
     pub(crate) since: Option<&'static str>,
     pub(crate) deprecated_since: Option<&'static str>,
     pub(crate) optional: bool,
-    /// May be given several times.
+    /// May be given several times,
     pub(crate) many: bool,
+    /// each time with its token.
+    pub(crate) many_tokens: bool,
 }
 
 /// What an argument is.
@@ -360,7 +374,16 @@ impl ArgKind {
 #[allow(dead_code, reason = "a vocabulary: rows of later commands use what these do not")]
 impl Arg {
     const fn new(name: &'static str, kind: ArgKind) -> Self {
-        Self { name, kind, token: None, since: None, deprecated_since: None, optional: false, many: false }
+        Self {
+            name,
+            kind,
+            token: None,
+            since: None,
+            deprecated_since: None,
+            optional: false,
+            many: false,
+            many_tokens: false,
+        }
     }
 
     pub(crate) const fn key(name: &'static str) -> Self {
@@ -418,6 +441,11 @@ impl Arg {
 
     pub(crate) const fn many(self) -> Self {
         Self { many: true, ..self }
+    }
+
+    /// May be given several times, each time with its token.
+    pub(crate) const fn many_tokens(self) -> Self {
+        Self { many: true, many_tokens: true, ..self }
     }
 
     /// The fewest words it takes.

@@ -64,7 +64,7 @@ fn waitaof(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         return Ok(Outcome::Done);
     }
     // Not only asked, but done: in all modes what was applied so far is synced now.
-    let synced = call.context.engine.sync()?;
+    let synced = call.context.engine().sync()?;
     call.after = call.after.max(synced);
     if replicas > 0 {
         return Ok(Outcome::Pause { time, encode: |reply| answer(reply, 1) });

@@ -168,7 +168,7 @@ pub(crate) fn read(
             return Ok(Outcome::Done);
         }
     };
-    match call.context.engine.read_or_wait(read) {
+    match call.context.engine().read_or_wait(read) {
         ReadOrWait::Now(ticket) => {
             call.after = call.after.max(ticket.after);
             super::reply::streams(&mut call.reply, &ticket.result?);

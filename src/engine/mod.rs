@@ -94,8 +94,10 @@ pub struct Stats {
     pub log_bytes_written: u64,
     /// Blocked readers.
     pub waiters: u64,
-    /// Keys that they wait for.
+    /// Keys that they wait for,
     pub awaited_keys: u64,
+    /// and those of them that a reader of a group waits for.
+    pub awaited_group_keys: u64,
     /// What is known about snapshots.
     pub snapshots: SnapshotStats,
     /// Why commands that add are refused, if they are: the log is full (see [`Engine::room`]).
@@ -285,6 +287,12 @@ impl Engine {
         Watch::new(Arc::clone(&self.shared))
     }
 
+    /// Goes on watching what was watched in an engine that was closed, and whose data this one has opened.
+    #[must_use]
+    pub fn watch_again(&self, before: &Watch) -> Watch {
+        before.again(Arc::clone(&self.shared))
+    }
+
     /// Writes everything that was applied so far to the log and, in mode `always`, syncs it. Blocks. Answers up to
     /// where replies may leave now.
     ///
@@ -397,6 +405,7 @@ impl Engine {
     pub fn stats(&self) -> Stats {
         let log_bytes_written = self.shared.log_bytes_written.load(Ordering::Relaxed);
         let core = self.shared.core();
+        let (awaited_keys, awaited_group_keys) = core.waiters.key_counts();
         Stats {
             keys: core.state.databases().map(Database::key_count).collect(),
             expiring_keys: core.state.databases().map(Database::expiring_count).collect(),
@@ -407,7 +416,8 @@ impl Engine {
             commits: self.shared.commits.load(Ordering::Relaxed),
             log_bytes_written,
             waiters: core.waiters.len() as u64,
-            awaited_keys: core.waiters.key_count() as u64,
+            awaited_keys: awaited_keys as u64,
+            awaited_group_keys: awaited_group_keys as u64,
             snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
             log_full: core.full_because().map(|why| why.as_ref().to_owned()),
         }

@@ -94,6 +94,15 @@ impl Waiters {
         self.by_id.len()
     }
 
+    /// How many keys someone waits for; how many of them a reader of a group, who is told when the key goes.
+    pub(super) fn key_counts(&self) -> (usize, usize) {
+        let of_group = |id: &WaiterId| {
+            self.by_id.get(id).is_some_and(|waiter| matches!(&*waiter.read, BlockingRead::Group(_)))
+        };
+        let grouped = self.by_key.values().filter(|queue| queue.ids.iter().any(of_group)).count();
+        (self.by_key.len(), grouped)
+    }
+
     pub(super) fn add(&mut self, read: BlockingRead, engine: Arc<Shared>) -> Waiting {
         let id = WaiterId(self.next_id);
         self.next_id += 1;
@@ -104,18 +113,14 @@ impl Waiters {
             }
         }
         let outcome = Arc::new(Outcome::default());
-        self.by_id.insert(id, Waiter { read: Arc::new(read), outcome: Arc::clone(&outcome) });
-        Waiting { id, outcome, engine }
+        let read = Arc::new(read);
+        self.by_id.insert(id, Waiter { read: Arc::clone(&read), outcome: Arc::clone(&outcome) });
+        Waiting { id, read, outcome, engine }
     }
 
     /// Who waits for a key, first come first.
     pub(super) fn of(&self, key: &Key) -> Vec<WaiterId> {
         self.by_key.get(key).into_iter().flat_map(|queue| &queue.ids).copied().collect()
-    }
-
-    /// How many keys someone waits for.
-    pub(super) fn key_count(&self) -> usize {
-        self.by_key.len()
     }
 
     /// Whether someone waits for a key.
@@ -224,11 +229,24 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Waiting {
     id: WaiterId,
+    read: Arc<BlockingRead>,
     outcome: Arc<Outcome>,
     engine: Arc<Shared>,
 }
 
 impl Waiting {
+    /// What it waits with: "last" is an id by now.
+    #[must_use]
+    pub fn read(&self) -> &BlockingRead {
+        &self.read
+    }
+
+    /// Its place among all that wait in this engine: smaller came earlier.
+    #[must_use]
+    pub fn place(&self) -> u64 {
+        self.id.0
+    }
+
     /// Gives up, as on a timeout.
     ///
     /// # Errors

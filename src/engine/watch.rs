@@ -47,6 +47,23 @@ impl Watch {
         Self { id, dirty: Arc::default(), keys: Vec::new(), engine }
     }
 
+    /// The same keys in another engine, which holds the data that this one held until it was closed. What changed
+    /// before counts on.
+    pub(super) fn again(&self, engine: Arc<Shared>) -> Self {
+        let mut core = engine.core();
+        for key in &self.keys {
+            core.watchers.by_key.entry(key.clone()).or_default().push((self.id, Arc::clone(&self.dirty)));
+        }
+        drop(core);
+        Self { id: self.id, dirty: Arc::clone(&self.dirty), keys: self.keys.clone(), engine }
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
     /// Watches one more key, from this moment on.
     pub fn add(&mut self, key: &Key) {
         if !self.keys.contains(key) {

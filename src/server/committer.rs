@@ -1,8 +1,10 @@
 //! The one committer. It runs after the connections that were ready, so that one sync serves them all.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use claimlog::Error;
+use claimlog::engine::SyncMode;
+use claimlog::{Error, Seq};
 
 use super::Server;
 use super::connection::Wire;
@@ -24,16 +26,33 @@ impl Server {
         self.commit_wanted.notify_one();
     }
 
+    /// For LATENCY, under Redis's names.
+    fn note_time(&self, took: Duration) {
+        let config = self.context.config.borrow();
+        let name = match config.engine.sync_mode {
+            SyncMode::Always => "aof-fsync-always",
+            SyncMode::EverySecond | SyncMode::No => "aof-write",
+        };
+        self.context.slow_events.note(name, took, config.latency_threshold_ms);
+    }
+
     fn commit(&self) {
         if self.has_failed().is_some() {
             return;
         }
-        match self.context.engine.commit() {
+        let began = Instant::now();
+        let committed = self.context.engine().commit();
+        self.note_time(began.elapsed());
+        match committed {
             Ok(_) => {}
             Err(Error::Failed(why)) => return self.fail(why),
             Err(other) => return self.fail(other.to_string().into()),
         }
-        let visible = self.context.engine.visible();
+        self.release_all(self.context.engine().visible());
+    }
+
+    /// Sends all replies that depend on nothing later than `visible`.
+    pub(crate) fn release_all(&self, visible: Seq) {
         for wire in self.parked.take() {
             wire.listed.set(false);
             wire.send_visible(self, visible);

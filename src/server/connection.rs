@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimlog::Error;
 use claimlog::Seq;
-use claimlog::engine::{Ticket, Waiting};
+use claimlog::engine::Ticket;
 use claimlog::op::StreamRead;
 use claimlog::resp::{Decoder, Encoder, Limits};
 use tokio::io::AsyncReadExt;
@@ -21,8 +22,9 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::{Instant, Sleep};
 
 use super::output::Output;
+use super::reload::reload;
 use super::{Server, error_of};
-use crate::command::{Client, Outcome, Session, dispatch, stats_add};
+use crate::command::{Client, Outcome, Reading, Session, dispatch, stats_add};
 
 /// How much is read at a time.
 const READ_BYTES: usize = 16 * 1024;
@@ -35,6 +37,9 @@ const WAITING_BYTES_MAX: usize = 1024 * 1024;
 const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Timers are not set for longer than this: as good as for ever.
 const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What CLIENT UNBLOCK with ERROR leaves.
+const UNBLOCKED: &[u8] = b"UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 /// The way out of a connection: its replies and its socket. The committer writes to it too.
 pub(crate) struct Wire {
@@ -98,23 +103,27 @@ impl Wire {
 /// A command that is not finished: it waits for data, or for time to pass.
 struct Blocked {
     timer: Option<Pin<Box<Sleep>>>,
+    /// The command's number, for the statistics.
+    slot: usize,
     then: Then,
 }
 
 enum Then {
-    /// Encode what was read, or nothing.
-    Read(Option<Waiting>, fn(&mut Encoder<'_>, &[StreamRead])),
+    /// Encode what was read, or nothing. What is waited for is the client's `reading`.
+    Read(fn(&mut Encoder<'_>, &[StreamRead])),
     /// Encode this when the time is over.
     Answer(fn(&mut Encoder<'_>)),
+    /// A pause holds it up: run it then. Its words are still there.
+    Again,
 }
 
 impl Blocked {
-    fn new(timeout: Option<Duration>, then: Then) -> Self {
+    fn new(timeout: Option<Duration>, slot: usize, then: Then) -> Self {
         let timer = timeout.map(|timeout| {
             let deadline = Instant::now() + timeout.min(TIMEOUT_MAX);
             Box::pin(tokio::time::sleep_until(deadline))
         });
-        Self { timer, then }
+        Self { timer, slot, then }
     }
 }
 
@@ -126,6 +135,8 @@ struct Connection {
     decoder: Decoder,
     words: Vec<Bytes>,
     blocked: Option<Blocked>,
+    /// The reply of the last command is not wanted, also if it comes later (CLIENT REPLY).
+    mute: bool,
     /// Execution stopped for unsent replies; more was received than was executed.
     held_back: bool,
     /// Nothing more is read; closed as soon as all replies have left.
@@ -136,7 +147,8 @@ struct Connection {
 pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
     let context = &server.context;
     let id = context.next_client_id();
-    let client = Rc::new(Client::new(id, stream.peer_addr().ok(), stream.local_addr().ok()));
+    let client =
+        Rc::new(Client::new(id, stream.as_raw_fd(), stream.peer_addr().ok(), stream.local_addr().ok()));
     context.clients.borrow_mut().insert(id, client.clone());
     server.open.set(server.open.get() + 1);
     let (socket, write_half) = stream.into_split();
@@ -158,6 +170,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         decoder: Decoder::default(),
         words: Vec::new(),
         blocked: None,
+        mute: false,
         held_back: false,
         closing: false,
     };
@@ -167,7 +180,11 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.server.context.clients.borrow_mut().remove(&self.session.client.id);
+        let client = &self.session.client;
+        self.server.context.clients.borrow_mut().remove(&client.id);
+        // Others may hold the client a little longer: what it waits for and watches ends now.
+        client.reading.take();
+        client.watch.take();
         self.server.open.set(self.server.open.get() - 1);
         if self.server.open.get() == 0 {
             self.server.all_closed.notify_one();
@@ -190,7 +207,7 @@ impl Connection {
                 self.poll_blocked(task);
             }
             if self.server.stopping.get() {
-                self.blocked = None;
+                self.give_up_blocked();
                 self.closing = true;
             }
             self.send();
@@ -206,7 +223,7 @@ impl Connection {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Err(_) | Ok(0)) => {
                     // The client has closed its side. What it waits for is given up; what was answered still leaves.
-                    self.blocked = None;
+                    self.give_up_blocked();
                     self.closing = true;
                 }
                 Poll::Ready(Ok(_)) => {}
@@ -221,40 +238,66 @@ impl Connection {
         }
     }
 
+    fn give_up_blocked(&mut self) {
+        self.blocked = None;
+        self.session.client.reading.take();
+    }
+
     /// Finishes a blocked command, if it is time.
     fn poll_blocked(&mut self, task: &mut TaskContext<'_>) {
         let Some(mut blocked) = self.blocked.take() else { return };
-        let unblock = self.session.client.unblock.take();
-        if let Then::Read(Some(waiting), encode) = &mut blocked.then
-            && let Poll::Ready(ticket) = Pin::new(waiting).poll(task)
+        let client = Rc::clone(&self.session.client);
+        if matches!(blocked.then, Then::Again) {
+            return self.poll_postponed(blocked, task);
+        }
+        let unblock = client.unblock.take();
+        if let Then::Read(encode) = blocked.then
+            && let Poll::Ready(ticket) = client.poll_reading(task)
         {
-            let encode = *encode;
-            return self.finish(Ok(ticket), encode);
+            return self.finish(Ok(ticket), blocked.slot, encode);
         }
         let over = blocked.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(task).is_ready());
         if !over && unblock.is_none() {
             self.blocked = Some(blocked);
             return;
         }
+        client.blocked.set(false);
+        let by_error = unblock == Some(true);
         match blocked.then {
+            Then::Answer(_) if by_error => self.refuse(Seq::ZERO, blocked.slot, UNBLOCKED),
             Then::Answer(encode) => self.reply(Seq::ZERO, encode),
-            Then::Read(waiting, encode) => {
-                let Some(waiting) = waiting else { return };
-                match (waiting.give_up(), unblock) {
-                    (Err(after), Some(true)) => self.reply(after, |reply| {
-                        reply.error(b"UNBLOCKED client unblocked via CLIENT UNBLOCK");
-                    }),
-                    (served, _) => self.finish(served, encode),
-                }
-            }
+            Then::Again => {}
+            Then::Read(encode) => match client.stop_reading() {
+                None => {}
+                Some(Err(after)) if by_error => self.refuse(after, blocked.slot, UNBLOCKED),
+                Some(served) => self.finish(served, blocked.slot, encode),
+            },
+        }
+    }
+
+    /// Runs a command that a pause held up, if that is over.
+    fn poll_postponed(&mut self, mut blocked: Blocked, task: &mut TaskContext<'_>) {
+        let server = self.server.clone();
+        let over = blocked.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(task).is_ready());
+        if !over && server.context.pause().is_some() {
+            self.blocked = Some(blocked);
+            return;
         }
         self.session.client.blocked.set(false);
+        self.session.client.paused.set(false);
+        match server.has_failed() {
+            Some(why) => self.fail(why),
+            None => self.execute_one(&server),
+        }
+        // It may wait for something else now, or for the end of another pause.
+        self.poll_blocked(task);
     }
 
     /// Answers a read that waited: what it was served with, or that there was nothing until the timeout.
     fn finish(
         &mut self,
         served: Result<Ticket<Vec<StreamRead>>, Seq>,
+        slot: usize,
         encode: fn(&mut Encoder<'_>, &[StreamRead]),
     ) {
         self.session.client.blocked.set(false);
@@ -262,22 +305,31 @@ impl Connection {
             Err(after) => self.reply(after, |reply| encode(reply, &[])),
             Ok(Ticket { result: Ok(streams), after }) => self.reply(after, |reply| encode(reply, &streams)),
             Ok(Ticket { result: Err(Error::Refused(refusal)), after }) => {
-                let text = refusal.wire();
-                self.server.context.stats.count_error(&text);
-                self.reply(after, |reply| reply.error(&text));
+                self.refuse(after, slot, &refusal.wire());
             }
             Ok(Ticket { result: Err(Error::Failed(why)), .. }) => self.fail(why),
             Ok(Ticket { result: Err(_), .. }) => self.closing = true,
         }
     }
 
+    /// Answers a command that waited with an error: it was counted as a call, and now as one that failed.
+    fn refuse(&mut self, after: Seq, slot: usize, text: &[u8]) {
+        let stats = &self.server.context.stats;
+        stats.count_error(text);
+        stats.count_failed(slot);
+        self.reply(after, |reply| reply.error(text));
+    }
+
     /// Writes a reply that waits for a change.
     fn reply(&mut self, after: Seq, encode: impl FnOnce(&mut Encoder<'_>)) {
         let protocol = self.session.client.protocol.get();
+        self.session.last_seq = self.session.last_seq.max(after);
+        if self.mute {
+            return;
+        }
         let mut output = self.wire.output.borrow_mut();
         encode(&mut Encoder::new(output.buffer(), protocol));
         output.park(after);
-        self.session.last_seq = self.session.last_seq.max(after);
     }
 
     /// Executes what was received, as far as it goes. `true`: as far as a command that waits.
@@ -315,17 +367,27 @@ impl Connection {
         let done = dispatch(&mut self.session, &server.context, &self.words, output.buffer());
         output.park(done.after);
         drop(output);
+        if let Ok(Outcome::Postpone { time }) = done.outcome {
+            self.session.client.paused.set(true);
+            return self.block(Some(time), done.slot, Then::Again);
+        }
+        self.mute = done.mute;
         // The words are slices of the read buffer: let go of it.
         self.words.clear();
         if was_authenticated != self.session.authenticated {
             self.set_limits();
         }
         match done.outcome {
-            Ok(Outcome::Done) => {}
+            Ok(Outcome::Done | Outcome::Postpone { .. }) => {}
             Ok(Outcome::Park { waiting, timeout, encode }) => {
-                self.block(timeout, Then::Read(Some(waiting), encode));
+                self.session.client.reading.replace(Some(Reading::Waiting(waiting)));
+                self.block(timeout, done.slot, Then::Read(encode));
             }
-            Ok(Outcome::Pause { time, encode }) => self.block(time, Then::Answer(encode)),
+            Ok(Outcome::Pause { time, encode }) => self.block(time, done.slot, Then::Answer(encode)),
+            Ok(Outcome::Reload { snapshot }) => match reload(&self.server, snapshot) {
+                Ok(()) => self.reply(Seq::ZERO, |reply| reply.simple(b"OK")),
+                Err(text) => self.refuse(Seq::ZERO, done.slot, &text),
+            },
             Ok(Outcome::Close) => self.closing = true,
             Ok(Outcome::Shutdown) => {
                 self.closing = true;
@@ -335,10 +397,10 @@ impl Connection {
         }
     }
 
-    fn block(&mut self, timeout: Option<Duration>, then: Then) {
+    fn block(&mut self, timeout: Option<Duration>, slot: usize, then: Then) {
         self.session.client.unblock.set(None);
         self.session.client.blocked.set(true);
-        self.blocked = Some(Blocked::new(timeout, then));
+        self.blocked = Some(Blocked::new(timeout, slot, then));
     }
 
     fn set_limits(&mut self) {
@@ -355,7 +417,7 @@ impl Connection {
 
     /// Sends what is visible; the rest is the committer's.
     fn send(&mut self) {
-        let visible = self.server.context.engine.visible();
+        let visible = self.server.context.engine().visible();
         self.wire.output.borrow_mut().release(visible);
         if self.wire.waits() {
             // All in one write, after the commit.
@@ -397,6 +459,7 @@ impl Connection {
             let context = &self.server.context;
             stats_add(&context.stats.reads, 1);
             stats_add(&context.stats.bytes_in, bytes as u64);
+            stats_add(&self.session.client.received_ever, bytes as u64);
             self.session.client.last_active.set(std::time::Instant::now());
         }
         read

@@ -50,6 +50,9 @@ fn admit(server: &Rc<Server>, stream: TcpStream) {
         return;
     }
     stats_add(&server.context.stats.connections, 1);
+    let now_open = server.context.clients.borrow().len() as u64 + 1;
+    let most = &server.context.stats.clients_at_most;
+    most.set(most.get().max(now_open));
     // Replies are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     connection::start(server, stream);
@@ -87,6 +90,7 @@ pub(crate) async fn close_idle(server: Rc<Server>) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         close_stuck(&server, &mut stuck);
+        server.context.stats.sample();
         let limit = Duration::from_secs(server.context.config.borrow().idle_secs_max);
         if limit.is_zero() {
             continue;

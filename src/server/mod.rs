@@ -9,6 +9,7 @@ mod committer;
 mod connection;
 mod listener;
 mod output;
+mod reload;
 mod signals;
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +20,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use claimlog::Error;
-use claimlog::engine::Engine;
+use claimlog::OpenError;
+use claimlog::engine::{Engine, Settings};
+use claimlog::recovery::RecoveryReport;
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
@@ -41,9 +44,13 @@ pub(crate) enum ServeError {
     Failed(Arc<str>),
 }
 
+/// Opens the data that were closed a moment ago.
+pub(crate) type Reopen = Box<dyn Fn(Settings) -> Result<(Engine, RecoveryReport), OpenError>>;
+
 /// What the connections of a server share.
 pub(crate) struct Server {
     context: Context,
+    reopen: Reopen,
     /// Connections with replies that wait for a commit.
     parked: RefCell<Vec<Rc<Wire>>>,
     /// Something waits for a commit.
@@ -93,6 +100,16 @@ impl Server {
     }
 }
 
+/// Ends the server when the engine fails: a sync in the background may, while no client asks for anything (I8).
+fn watch_end(server: &Rc<Server>, engine: &Engine) {
+    let (ended, told) = (engine.ended(), Rc::clone(server));
+    tokio::task::spawn_local(async move {
+        if let Error::Failed(why) = ended.await {
+            told.fail(why);
+        }
+    });
+}
+
 /// What clients are told when the log failed.
 fn error_of(why: &str) -> Vec<u8> {
     format!("MISCONF the server ends: {why}").into_bytes()
@@ -103,12 +120,13 @@ pub(crate) fn serve(
     engine: Engine,
     config: Config,
     recovery: RecoverySummary,
+    reopen: Reopen,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime)?;
     let local = LocalSet::new();
-    let result = local.block_on(&runtime, run(engine, config, recovery, listening));
+    let result = local.block_on(&runtime, run(engine, config, recovery, reopen, listening));
     // Connections that did not end in time are dropped with their sockets.
     drop(local);
     result
@@ -118,6 +136,7 @@ async fn run(
     engine: Engine,
     config: Config,
     recovery: RecoverySummary,
+    reopen: Reopen,
     listening: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
     let mut listeners = Vec::new();
@@ -132,7 +151,8 @@ async fn run(
         config.port = first.port();
     }
     let server = Rc::new(Server {
-        context: Context::new(engine.clone(), config, recovery),
+        context: Context::new(engine, config, recovery),
+        reopen,
         parked: RefCell::default(),
         commit_wanted: Notify::new(),
         stopping: Cell::new(false),
@@ -147,13 +167,7 @@ async fn run(
     }
     tokio::task::spawn_local(committer::run(server.clone()));
     tokio::task::spawn_local(listener::close_idle(server.clone()));
-    let (ended, told) = (engine.ended(), server.clone());
-    // A sync in the background may fail while no client asks for anything (I8).
-    tokio::task::spawn_local(async move {
-        if let Error::Failed(why) = ended.await {
-            told.fail(why);
-        }
-    });
+    watch_end(&server, &server.context.engine());
     listening(&addresses);
 
     server.stop.notified().await;
@@ -167,5 +181,5 @@ async fn run(
     if let Some(why) = server.has_failed() {
         return Err(ServeError::Failed(why));
     }
-    engine.close().map_err(|error| ServeError::Failed(error.to_string().into()))
+    server.context.engine().close().map_err(|error| ServeError::Failed(error.to_string().into()))
 }

@@ -62,7 +62,7 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
          to HELLO.",
     ),
     (
-        "HELLO and CLIENT: id, addresses; TIME",
+        "HELLO and CLIENT: id, version, addresses; TIME",
         "these belong to the process; their type and shape are compared.",
     ),
     (
@@ -242,10 +242,10 @@ fn shape(args: &[Vec<u8>], value: &mut Value, times: &mut Times, context: Contex
                 items.sort();
             }
         }
-        (b"HELLO", _) => each_pair(value, |key, value| {
-            if key == b"id" {
-                mask(value);
-            }
+        (b"HELLO", _) => each_pair(value, |key, value| match (key, value) {
+            (b"id", value) => mask(value),
+            (b"version", Value::Bulk(version)) => version.clear(),
+            _ => {}
         }),
         (b"CLIENT", b"ID") => take_time(value, &mut Vec::new()),
         (b"CLIENT", b"INFO" | b"LIST") => match value {

@@ -9,7 +9,9 @@ mod common;
 mod full;
 mod large;
 mod process;
+mod reload;
 mod script;
+mod settings;
 mod wire;
 
 use std::path::Path;
@@ -56,4 +58,19 @@ fn connection() {
 #[test]
 fn blocking() {
     conversations("blocking.txt");
+}
+
+#[test]
+fn transactions() {
+    conversations("transactions.txt");
+}
+
+#[test]
+fn clients() {
+    conversations("clients.txt");
+}
+
+#[test]
+fn admin() {
+    conversations("admin.txt");
 }
