@@ -8,19 +8,20 @@ import sys
 import tempfile
 import time
 
-# Set: run against this redis-server, and never kill it.
+# A redis-server to run instead of claimlog, and whether it is spared the kill.
 REDIS = os.environ.get("CLAIMLOG_CLIENTS_REDIS")
+UNHARMED = os.environ.get("CLAIMLOG_CLIENTS_SELF") == "1"
 
-# Since which version Redis has it, and the command that tells; without one, the version that the server reports tells.
+# The command that tells whether a server has it, or since which version, where it is an option.
 FEATURES = {
-    "xdelex": ("XDELEX", (8, 2)),
-    "xackdel": ("XACKDEL", (8, 2)),
-    "ref_policy": (None, (8, 2)),
-    "claim": (None, (8, 4)),
-    "xcfgset": ("XCFGSET", (8, 6)),
-    "idmp": (None, (8, 6)),
-    "xnack": ("XNACK", (8, 8)),
-    "max_count": (None, (8, 10)),
+    "xdelex": "XDELEX",
+    "xackdel": "XACKDEL",
+    "ref_policy": (8, 2),
+    "claim": (8, 4),
+    "xcfgset": "XCFGSET",
+    "idmp": (8, 6),
+    "xnack": "XNACK",
+    "max_count": (8, 10),
 }
 
 
@@ -64,7 +65,7 @@ class Server:
 
     def crash(self, down=0.0):
         """No warning, no chance to write anything down; then again on the same directory, after `down` seconds."""
-        if REDIS:
+        if UNHARMED:
             return
         self.process.kill()
         self.process.wait()
@@ -87,17 +88,17 @@ def features(commands, version):
     """What the server has, by its COMMAND LIST and its redis_version."""
     commands = {name.upper() for name in commands}
     version = tuple(int(part) for part in version.split(".")[:2])
-    return {name for name, (word, since) in FEATURES.items() if (word in commands if word else version >= since)}
+    return {name for name, told in FEATURES.items() if told in commands or (type(told) is tuple and version >= told)}
 
 
-def left_out(has):
+def left_out(has, of=FEATURES):
     """For the last line."""
-    absent = [name for name in FEATURES if name not in has]
+    absent = [name for name in of if name not in has]
     return f"; not there yet: {', '.join(absent)}" if absent else ""
 
 
 def same_after_crash(full):
-    """What of an XINFO STREAM FULL must be the same after a crash: all but when consumers were seen, and statistics."""
+    """What of XINFO STREAM FULL must be the same after a crash: all but when consumers were seen, and statistics."""
     full = {k: v for k, v in full.items() if not k.startswith("radix-tree")}
     groups = full["groups"]
     for consumer in (consumer for group in groups for consumer in group["consumers"]):

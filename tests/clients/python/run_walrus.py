@@ -1,4 +1,4 @@
-"""walrus, over RESP3 (its default with this redis-py) and RESP2: consumer groups over two streams, time series, kill -9."""
+"""walrus, over RESP3 (its default with this redis-py) and RESP2: groups over two streams, time series, and kill -9."""
 
 import datetime
 import time
@@ -57,7 +57,7 @@ def as_container(db, jobs):
 
 
 def series(db):
-    """Entries by date; two sensors in one group. walrus takes its replies apart as lists, the shape of RESP2."""
+    """Entries by date, two sensors in one group."""
     sensors = db.time_series("climate", ["inside", "outside"])
     check("a time series", sensors.create(), {"inside": True, "outside": True})
     noon = datetime.datetime(2026, 1, 1, 12)
@@ -66,7 +66,8 @@ def series(db):
         check(f"12:0{minute}", sensors.inside.add({"t": 20 + minute}, id=at), (at, 0))
         sensors.outside.add({"t": minute}, id=(at, 5))
     got = sensors.read()
-    check("in order of time", [(m.stream, m.data["t"], m.sequence) for m in got][:2], [("inside", "20", 0), ("outside", "0", 5)])
+    check("in order of time", [(m.stream, m.data["t"], m.sequence) for m in got[:2]],
+          [("inside", "20", 0), ("outside", "0", 5)])
     check("a range", [m.timestamp.minute for m in sensors.inside.range(noon + datetime.timedelta(minutes=1))], [1, 2])
     check("acknowledged", sensors.inside.ack(*[m for m in got if m.stream == "inside"]), 3)
     left = sensors.outside.pending()
@@ -80,8 +81,11 @@ def program(server, options):
     anna, bert, jobs, want = group(db)
     as_container(db, jobs)
     sensors = series(db)
-    everything = lambda: (who(anna.jobs), who(anna.mails), list(anna.jobs), list(anna.mails),
-                          [at for at, *_ in sensors.outside.pending()], db.Stream("jobs").groups_info())
+
+    def everything():
+        pending = who(anna.jobs), who(anna.mails), [at for at, *_ in sensors.outside.pending()]
+        return pending, list(anna.jobs), list(anna.mails), db.Stream("jobs").groups_info()
+
     before = everything()
     server.crash()
     check("after kill -9 everything is as it was", everything(), before)
