@@ -1086,7 +1086,7 @@ impl Generator {
             }
             82..85 => args!["RANDOMKEY"],
             85..89 => args!["TOUCH", one, two, "missing"],
-            89..95 => self.object(one),
+            89..95 => self.object(&one),
             _ => {
                 let mut args = args!["MEMORY", "USAGE", one];
                 if self.rng.chance(50) {
@@ -1098,7 +1098,7 @@ impl Generator {
         }
     }
 
-    fn object(&mut self, key: String) -> Args {
+    fn object(&mut self, key: &str) -> Args {
         let sub = match self.rng.below(20) {
             0..6 => "ENCODING",
             6..11 => "REFCOUNT",

@@ -321,9 +321,10 @@ fn shape(args: &[Vec<u8>], value: &mut Value, times: &mut Times, context: Contex
         }),
         (b"TTL" | b"EXPIRETIME", _) => take_expiry(value, &mut times.expires_s),
         (b"PTTL" | b"PEXPIRETIME", _) => take_expiry(value, &mut times.expires),
-        (b"MEMORY", b"USAGE") | (b"OBJECT", b"IDLETIME") => take_time(value, &mut Vec::new()),
+        (b"MEMORY", b"USAGE") | (b"OBJECT", b"IDLETIME") | (b"CLIENT", b"ID") => {
+            take_time(value, &mut Vec::new());
+        }
         (b"RANDOMKEY", _) if !value.is_null() => mask(value),
-        (b"CLIENT", b"ID") => take_time(value, &mut Vec::new()),
         (b"CLIENT", b"INFO" | b"LIST") => match value {
             Value::Bulk(bytes) | Value::Verbatim(bytes) => bytes.clear(),
             _ => {}

@@ -57,3 +57,68 @@ fn connection() {
 fn blocking() {
     conversations("blocking.txt");
 }
+
+#[test]
+fn xadd() {
+    conversations("xadd.txt");
+}
+
+#[test]
+fn xtrim() {
+    conversations("xtrim.txt");
+}
+
+#[test]
+fn counters() {
+    conversations("counters.txt");
+}
+
+#[test]
+fn xdelex() {
+    conversations("xdelex.txt");
+}
+
+#[test]
+fn xackdel() {
+    conversations("xackdel.txt");
+}
+
+#[test]
+fn xnack() {
+    conversations("xnack.txt");
+}
+
+#[test]
+fn xreadgroup_claim() {
+    conversations("xreadgroup_claim.txt");
+}
+
+#[test]
+fn blocking_claim() {
+    conversations("blocking_claim.txt");
+}
+
+#[test]
+fn xread_limits() {
+    conversations("xread_limits.txt");
+}
+
+#[test]
+fn idmp() {
+    conversations("idmp.txt");
+}
+
+#[test]
+fn xinfo_later() {
+    conversations("xinfo_later.txt");
+}
+
+#[test]
+fn keys() {
+    conversations("keys.txt");
+}
+
+#[test]
+fn expire() {
+    conversations("expire.txt");
+}
