@@ -15,6 +15,7 @@
 //! 2 close                         the client of connection 2 goes away
 //! repeat 100 XADD s * n ‹n›       so many times, with numbers from 1; none may fail
 //! wait 20                         milliseconds
+//! restart                         claimlog is killed and comes back with its data; connections are new
 //! =redis +x                       what differs on purpose, with a comment that says why
 //! =claimlog +y
 //! =resp3 _                        what RESP3 says, where that does not follow from what RESP2 says
@@ -35,13 +36,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::common::features::NOT_YET;
-use crate::common::{Client, Features, Kind, Server, Value, now_ms, words};
+use crate::common::{Client, Features, Kind, Options, Server, Value, now_ms, words};
 
 /// Texts that were given a name.
 type Names = BTreeMap<String, String>;
 
-struct Run<'a> {
-    server: &'a Server,
+struct Run {
+    options: Options,
+    server: Server,
     control: Client,
     features: Features,
     connections: BTreeMap<u32, Client>,
@@ -57,7 +59,8 @@ struct Run<'a> {
 }
 
 /// Runs a whole file; returns everything that was not as expected.
-pub(crate) fn run(server: &Server, path: &Path, record: bool) -> Vec<String> {
+pub(crate) fn run(options: Options, path: &Path, record: bool) -> Vec<String> {
+    let server = options.start();
     let text = std::fs::read_to_string(path).unwrap();
     let name = path.file_name().unwrap().to_string_lossy().into_owned();
     let lines: Vec<&str> = text.lines().collect();
@@ -65,6 +68,7 @@ pub(crate) fn run(server: &Server, path: &Path, record: bool) -> Vec<String> {
     let features =
         if server.kind == Kind::Redis { Features::all() } else { Features::ask(&mut control, &[]) };
     let mut run = Run {
+        options,
         server,
         control,
         features,
@@ -91,7 +95,7 @@ pub(crate) fn run(server: &Server, path: &Path, record: bool) -> Vec<String> {
     run.wrong
 }
 
-impl Run<'_> {
+impl Run {
     fn section(&mut self, lines: &[&str], file: &str, first: usize) {
         let title = lines[0].trim_start_matches("## ");
         let mut recorded = std::mem::take(&mut self.recorded);
@@ -160,8 +164,19 @@ impl Run<'_> {
         self.wait_for_blocked("0", "the start of a section");
     }
 
+    /// Redis has no data on disk here, and stays.
+    fn restart(&mut self) {
+        if self.server.kind == Kind::Claimlog {
+            self.connections.clear();
+            self.waiting.clear();
+            self.server.kill();
+            self.server = self.options.start();
+            self.control = self.server.client();
+        }
+    }
+
     fn connection(&mut self, number: u32) -> &mut Client {
-        let (server, resp3) = (self.server, self.resp3);
+        let (server, resp3) = (&self.server, self.resp3);
         self.connections.entry(number).or_insert_with(|| {
             let mut client = server.client();
             if resp3 {
@@ -178,6 +193,9 @@ impl Run<'_> {
         if let Some(ms) = line.strip_prefix("wait ") {
             std::thread::sleep(Duration::from_millis(ms.parse().unwrap()));
             return;
+        }
+        if line == "restart" {
+            return self.restart();
         }
         if let Some(what) = line.strip_prefix("repeat ") {
             return self.repeat(what, place);
