@@ -9,6 +9,7 @@ mod common;
 mod full;
 mod large;
 mod process;
+mod rows;
 mod script;
 mod wire;
 
@@ -135,4 +136,9 @@ fn expire() {
 #[test]
 fn restarts() {
     conversations("restarts.txt");
+}
+
+#[test]
+fn texts() {
+    conversations("texts.txt");
 }
