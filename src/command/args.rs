@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::CommandError;
+use super::context::unix_time;
 use claimlog::EntryId;
 use claimlog::resp::parse_integer;
 
@@ -142,6 +143,10 @@ pub(crate) fn timeout_ms(word: &[u8]) -> Result<Option<Duration>, CommandError> 
     let ms =
         parse_integer(word).ok_or(CommandError::text("ERR timeout is not an integer or out of range"))?;
     let ms = u64::try_from(ms).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    // Redis adds it to the time of day.
+    if u128::from(ms) + unix_time().as_millis() > i64::MAX as u128 {
+        return Err(CommandError::text("ERR timeout is out of range"));
+    }
     Ok((ms > 0).then(|| Duration::from_millis(ms)))
 }
 

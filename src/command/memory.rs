@@ -1,7 +1,10 @@
 //! MEMORY: where the memory goes, as far as the system tells.
 
+use claimlog::op::Object;
+
+use super::args::{SYNTAX, Words, integer, is};
 use super::process::ProcessMemory;
-use super::spec::{Arity, CommandSpec, Flag, Flags};
+use super::spec::{Arg, Arity, CommandSpec, Flag, Flags, KeySpec};
 use super::{Call, CommandError, Outcome};
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
@@ -11,7 +14,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     since: "4.0.0",
     group: "server",
     complexity: "Depends on subcommand.",
-    subcommands: &[&DOCTOR, &HELP, &MALLOC_STATS, &PURGE, &STATS],
+    subcommands: &[&DOCTOR, &HELP, &MALLOC_STATS, &PURGE, &STATS, &USAGE],
     help: LINES,
     ..CommandSpec::DEFAULT
 };
@@ -76,6 +79,20 @@ static STATS: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
+static USAGE: CommandSpec = CommandSpec {
+    name: "memory|usage",
+    arity: Arity::at_least(3),
+    flags: Flags::of(&[Flag::Readonly]),
+    keys: &[KeySpec::index(2, 0, 1).flags(&["RO"])],
+    summary: "Estimate the memory usage of a key",
+    since: "4.0.0",
+    group: "server",
+    complexity: "O(N) where N is the number of samples.",
+    args: &[Arg::key("key"), Arg::integer("count").after("SAMPLES").optional()],
+    run: usage,
+    ..CommandSpec::DEFAULT
+};
+
 const LINES: &[&str] = &[
     "DOCTOR",
     "    Return memory problems reports.",
@@ -90,17 +107,11 @@ const LINES: &[&str] = &[
     "    sampled up to <count> times (default: 5, 0 means sample all).",
 ];
 
-/// Below this much Redis finds nothing to say.
-const DOCTOR_BYTES_MIN: u64 = 5 * 1024 * 1024;
-
 fn doctor(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let text = if ProcessMemory::now().resident < DOCTOR_BYTES_MIN {
-        "Hi Sam, this instance is empty or is using very little memory, my issues detector can't be used in these \
-         conditions. Please, leave for your mission on Earth and fill it with some data. The new Sam and I will be back \
-         to our programming as soon as I finished rebooting.\n"
-    } else {
-        "Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n"
-    };
+    let resident_mib = ProcessMemory::now().resident / (1024 * 1024);
+    let text = format!(
+        "This process takes {resident_mib} MiB. What takes it is not told apart here: MEMORY USAGE says it of a key.\n"
+    );
     call.reply.verbatim(text.as_bytes());
     Ok(Outcome::Done)
 }
@@ -113,6 +124,21 @@ fn malloc_stats(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 /// The allocator gives back what it can by itself.
 fn purge(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     call.reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// Nothing is sampled: it is counted, so SAMPLES makes no difference.
+fn usage(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let mut words = Words::new(&call.words[3..]);
+    while let Some(option) = words.next() {
+        if !is(option, "SAMPLES") || integer(words.value()?)? < 0 {
+            return Err(SYNTAX);
+        }
+    }
+    match call.execute(&Object { key: call.key(2) })? {
+        Some(object) => call.reply.count(object.memory_bytes),
+        None => call.reply.null(),
+    }
     Ok(Outcome::Done)
 }
 

@@ -3,12 +3,14 @@
 //! Nothing in here knows claimlog's library: it speaks to a process over a socket, as a user would.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub(crate) mod features;
 pub(crate) mod resp;
 pub(crate) mod rng;
 pub(crate) mod server;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+pub(crate) use features::Features;
 pub(crate) use resp::{Client, Value};
 pub(crate) use rng::Rng;
 pub(crate) use server::{Kind, Options, Server};

@@ -4,9 +4,12 @@
 //! Whatever depends on the clock is either far away from any threshold (an idle time is some seconds or more than
 //! 50 seconds, a minimum is 0, 30 seconds or much more) or normalised by `normal.rs`.
 
-use crate::common::{Rng, now_ms};
+use crate::common::{Features, Rng, now_ms};
 
 pub(crate) type Args = Vec<Vec<u8>>;
+
+/// Connections a sequence may use.
+pub(crate) const CONNECTIONS: usize = 5;
 
 /// One thing to do to both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,13 +28,77 @@ enum Flavour {
     General,
     /// Few groups, many claims of rows with all sorts of ages.
     Claims,
-    /// Connections 1 to 3 block, connection 0 acts.
+    /// All connections but 0 block, connection 0 acts.
     Blocking,
     /// Small nodes and much trimming.
     Trimming,
     /// Transactions with a second connection that interferes.
     Transactions,
+    /// Keys that are copied, renamed, moved and that expire, in several databases.
+    Keys,
 }
+
+/// The commands that sequences are made of, but for a few that are only there to be unknown.
+pub(crate) const COMMANDS: &[&str] = &[
+    "client",
+    "command",
+    "config",
+    "copy",
+    "dbsize",
+    "debug",
+    "del",
+    "discard",
+    "echo",
+    "exec",
+    "exists",
+    "expire",
+    "expireat",
+    "expiretime",
+    "flushall",
+    "flushdb",
+    "hello",
+    "keys",
+    "memory",
+    "move",
+    "multi",
+    "object",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "pexpiretime",
+    "ping",
+    "pttl",
+    "randomkey",
+    "rename",
+    "renamenx",
+    "reset",
+    "scan",
+    "select",
+    "swapdb",
+    "time",
+    "touch",
+    "ttl",
+    "type",
+    "unlink",
+    "unwatch",
+    "wait",
+    "watch",
+    "xack",
+    "xadd",
+    "xautoclaim",
+    "xclaim",
+    "xdel",
+    "xgroup",
+    "xinfo",
+    "xlen",
+    "xpending",
+    "xrange",
+    "xread",
+    "xreadgroup",
+    "xrevrange",
+    "xsetid",
+    "xtrim",
+];
 
 /// Words that are wrong nearly everywhere. Not here, because only Redis's own parser takes them: ids with leading
 /// blanks or `+`, and ids with a NUL inside.
@@ -67,7 +134,7 @@ const JUNK: &[&str] = &[
     "MKSTREAM",
     "NOMKSTREAM",
     "FULL",
-    "KEEPREF",
+    "REPLACE",
     "\u{e9}\r\n\u{1}",
     "9223372036854775807",
     "9223372036854775808",
@@ -134,19 +201,35 @@ const ODD_NUMBERS: &[&str] = &[
     "-9223372036854775809",
 ];
 
-pub(crate) fn sequence(rng: &mut Rng) -> Vec<Step> {
+/// One sequence, without the commands that the server under test does not have.
+pub(crate) fn sequence(rng: &mut Rng, features: &Features) -> Vec<Step> {
+    let mut steps = whole_sequence(rng);
+    steps.retain(|step| match step {
+        Step::Call { args, .. } => {
+            let asks = args[0].eq_ignore_ascii_case(b"COMMAND");
+            let names = if asks { &args[..] } else { &args[..1] };
+            names.iter().all(|name| features.has(&String::from_utf8_lossy(name).to_ascii_lowercase()))
+        }
+        _ => true,
+    });
+    steps
+}
+
+fn whole_sequence(rng: &mut Rng) -> Vec<Step> {
     let flavour = match rng.below(100) {
-        0..40 => Flavour::General,
-        40..60 => Flavour::Claims,
-        60..75 => Flavour::Blocking,
-        75..88 => Flavour::Trimming,
-        _ => Flavour::Transactions,
+        0..33 => Flavour::General,
+        33..51 => Flavour::Claims,
+        51..68 => Flavour::Blocking,
+        68..79 => Flavour::Trimming,
+        79..90 => Flavour::Transactions,
+        _ => Flavour::Keys,
     };
     let mut gen_ = Generator {
         flavour,
         keys: (0..3).map(|_| Key { last: (0, 0), ids: Vec::new() }).collect(),
         autos: 0,
         uses_autos: rng.chance(8),
+        elsewhere: false,
         steps: Vec::new(),
         rng: rng.clone(),
     };
@@ -155,6 +238,7 @@ pub(crate) fn sequence(rng: &mut Rng) -> Vec<Step> {
     gen_.steps
 }
 
+#[derive(Clone)]
 struct Key {
     /// The highest id we tried to add.
     last: (u64, u64),
@@ -167,6 +251,8 @@ struct Generator {
     /// How many ids the servers were asked to make.
     autos: usize,
     uses_autos: bool,
+    /// Something may be in another database.
+    elsewhere: bool,
     steps: Vec<Step>,
     rng: Rng,
 }
@@ -182,7 +268,7 @@ fn push(args: &mut Args, more: &[&str]) {
 impl Generator {
     fn all(&mut self) {
         if self.rng.chance(50) {
-            for on in 0..4 {
+            for on in 0..CONNECTIONS {
                 self.call(on, args!["HELLO", "3"]);
             }
         }
@@ -227,17 +313,31 @@ impl Generator {
             self.one();
         }
         // In the end, all that can be seen.
+        if matches!(self.flavour, Flavour::Transactions | Flavour::Keys) {
+            self.call(0, args!["EXEC"]);
+        }
         for key in ["k1", "k2", "k3"] {
             self.call(0, args!["XINFO", "STREAM", key, "FULL", "COUNT", "0"]);
             self.call(0, args!["XINFO", "GROUPS", key]);
         }
         self.call(0, args!["KEYS", "*"]);
+        if self.elsewhere {
+            for db in ["0", "1"] {
+                self.call(0, args!["SELECT", db]);
+                self.call(0, args!["KEYS", "*"]);
+                for key in ["k1", "k2", "k3"] {
+                    self.call(0, args!["PTTL", key]);
+                    self.call(0, args!["XINFO", "STREAM", key, "FULL", "COUNT", "0"]);
+                }
+            }
+        }
     }
 
     fn one(&mut self) {
         match self.flavour {
             Flavour::Blocking => self.one_blocking(),
             Flavour::Transactions => self.one_in_transactions(),
+            Flavour::Keys if self.rng.chance(25) => self.one_in_transactions(),
             _ => {
                 let on = usize::from(self.rng.chance(4));
                 self.one_plain(on);
@@ -261,7 +361,7 @@ impl Generator {
                 push(&mut options, &["COUNT", &count]);
             }
             if self.rng.chance(30) {
-                let kind = self.rng.pick(&["stream", "STREAM", "string"]).to_owned();
+                let kind = self.rng.pick(&["stream", "STREAM", "string", "hash"]).to_owned();
                 push(&mut options, &["TYPE", &kind]);
             }
             self.steps.push(Step::Scan(options));
@@ -274,31 +374,34 @@ impl Generator {
 
     fn one_blocking(&mut self) {
         if self.rng.chance(35) {
-            let on = self.rng.index(3) + 1;
+            let on = self.rng.index(CONNECTIONS - 1) + 1;
             let args = self.blocking_read();
             self.call(on, args);
             return;
         }
         match self.rng.below(100) {
-            0..50 => {
+            0..42 => {
                 let key = self.key();
                 let args = self.plain_add(key);
                 self.call(0, args);
             }
-            50..55 => {
+            42..46 => {
                 let key = Self::key_name(self.key());
                 self.call(0, args!["DEL", key]);
             }
-            55..60 => {
+            46..50 => {
                 let key = Self::key_name(self.key());
                 self.call(0, args!["XGROUP", "DESTROY", key, "g1"]);
             }
-            60..62 => self.call(0, args!["FLUSHALL"]),
-            62..76 => {
+            50..52 => {
+                let all = self.rng.pick(&["FLUSHALL", "FLUSHDB"]).to_owned();
+                self.call(0, args![all]);
+            }
+            52..66 => {
                 let key = Self::key_name(self.key());
                 self.call(0, args!["XGROUP", "CREATE", key, "g1", "$", "MKSTREAM"]);
             }
-            76..80 => {
+            66..70 => {
                 // Within one transaction, all additions to one key: a key of two would show a known difference.
                 let key = self.key();
                 self.call(0, args!["MULTI"]);
@@ -307,6 +410,23 @@ impl Generator {
                     self.call(0, args);
                 }
                 self.call(0, args!["EXEC"]);
+            }
+            70..78 => {
+                let args = self.moves_a_key();
+                self.call(0, args);
+            }
+            78..80 => {
+                let key = Self::key_name(self.key());
+                self.call(0, args!["EXPIRE", key, "-1"]);
+            }
+            80..84 => {
+                let who = format!("@client:{}", self.rng.index(CONNECTIONS));
+                let mut args = args!["CLIENT", "UNBLOCK", who];
+                if self.rng.chance(60) {
+                    let how = self.rng.pick(&["ERROR", "TIMEOUT", "error", "NONSENSE"]).to_owned();
+                    push(&mut args, &[&how]);
+                }
+                self.call(0, args);
             }
             _ => self.one_plain(0),
         }
@@ -356,7 +476,10 @@ impl Generator {
             }
             40..42 => self.call(0, args!["UNWATCH"]),
             42..60 => self.one_plain(1),
-            60..62 => self.call(0, args!["SELECT", "1"]),
+            60..62 => {
+                self.elsewhere = true;
+                self.call(0, args!["SELECT", "1"]);
+            }
             _ => self.one_plain(0),
         }
     }
@@ -391,8 +514,8 @@ impl Generator {
         if self.rng.chance(5) {
             args[0] = args[0].to_ascii_lowercase();
         }
-        // The last two: HELLO takes effect in part in 7.0, and WAIT cuts large numbers off.
-        let never: [&[u8]; 6] = [b"COMMAND", b"CONFIG", b"CLIENT", b"SCAN", b"HELLO", b"WAIT"];
+        // The last three: HELLO takes effect in part in 7.0, WAIT cuts large numbers off, and DEBUG may sleep.
+        let never: [&[u8]; 7] = [b"COMMAND", b"CONFIG", b"CLIENT", b"SCAN", b"HELLO", b"WAIT", b"DEBUG"];
         // A number that would become an id: Redis's own parser takes these.
         let odd = args.iter().any(|arg| arg == b"+1" || arg == b" 1");
         if never.contains(&name.as_slice()) || odd {
@@ -585,11 +708,12 @@ impl Generator {
     fn command(&mut self) -> Args {
         let weights: [u64; 19] = match self.flavour {
             //                  add len rng del trim setid read rgrp ack claim auto pend info grp key tx conn cmd conf
-            Flavour::Claims => [12, 1, 2, 5, 3, 1, 1, 18, 7, 18, 12, 10, 8, 5, 1, 0, 1, 0, 0],
-            Flavour::Trimming => [30, 2, 4, 10, 22, 2, 1, 8, 2, 2, 2, 2, 10, 2, 1, 0, 0, 0, 2],
+            Flavour::Claims => [12, 1, 2, 5, 3, 1, 1, 18, 7, 18, 12, 10, 8, 5, 2, 0, 1, 0, 0],
+            Flavour::Trimming => [30, 2, 4, 10, 22, 2, 1, 8, 2, 2, 2, 2, 10, 2, 2, 0, 0, 0, 2],
             // Nor may anything come and go within a transaction.
-            Flavour::Blocking => [10, 1, 3, 3, 3, 3, 3, 8, 4, 4, 3, 5, 8, 10, 4, 0, 2, 0, 0],
-            _ => [20, 3, 9, 6, 6, 4, 6, 13, 6, 6, 5, 8, 10, 12, 6, 2, 5, 3, 2],
+            Flavour::Blocking => [10, 1, 3, 3, 3, 3, 3, 8, 4, 4, 3, 5, 8, 10, 6, 0, 2, 0, 0],
+            Flavour::Keys => [16, 1, 2, 2, 2, 1, 2, 10, 2, 4, 2, 2, 8, 8, 60, 1, 1, 2, 0],
+            _ => [20, 3, 9, 6, 6, 4, 6, 13, 6, 6, 5, 8, 10, 12, 10, 2, 5, 3, 2],
         };
         let mut dice = self.rng.below(weights.iter().sum());
         let mut at = 0;
@@ -732,6 +856,7 @@ impl Generator {
                 (true, 0..65) => ">".to_owned(),
                 (true, 65..85) | (false, 0..40) => "0".to_owned(),
                 (false, 40..48) => "$".to_owned(),
+                (false, 48..51) => "+".to_owned(),
                 _ => self.some_id(*key),
             };
             push(args, &[&id]);
@@ -804,6 +929,8 @@ impl Generator {
         }
         if self.rng.chance(25) {
             let count = if self.rng.chance(80) { self.rng.below(9).to_string() } else { self.count() };
+            // One more, and Redis's count becomes negative; ours stays where it is.
+            let count = if count == i64::MAX.to_string() { (i64::MAX / 2).to_string() } else { count };
             push(&mut args, &["RETRYCOUNT", &count]);
         }
         if self.rng.chance(30) {
@@ -914,39 +1041,157 @@ impl Generator {
     fn keyspace(&mut self) -> Args {
         let (_, one) = self.key_or_none();
         let (_, two) = self.key_or_none();
-        match self.rng.below(40) {
+        match self.rng.below(100) {
             0..3 => args!["DEL", one],
-            3..7 => args!["DEL", "missing", two],
-            7..9 => args!["UNLINK", one, two],
-            9..15 => args!["EXISTS", one, two, one],
-            15..20 => args!["TYPE", one],
-            20..26 => {
+            3..6 => args!["DEL", "missing", two],
+            6..8 => args!["UNLINK", one, two],
+            8..12 => args!["EXISTS", one, two, one],
+            12..15 => args!["TYPE", one],
+            15..19 => {
                 let pattern =
                     self.rng.pick(&["*", "k*", "k?", "k[1-2]", "[^k]*", "missing", "\\*", "", "k[", "k[1"]);
                 args!["KEYS", pattern.to_owned()]
             }
-            26..30 => args!["DBSIZE"],
-            30 => args!["FLUSHDB"],
-            31 => {
+            19..22 => args!["DBSIZE"],
+            22 => args!["FLUSHDB"],
+            23 => {
                 let how = self.rng.pick(&["ASYNC", "SYNC", "async", "NOW"]).to_owned();
                 args!["FLUSHDB", how]
             }
-            32 => args!["FLUSHALL"],
-            33 => {
+            24 => args!["FLUSHALL"],
+            25 => {
                 let cursor = self.rng.pick(&["abc", "18446744073709551616", "1.0", "0x"]).to_owned();
                 args!["SCAN", cursor]
             }
-            34 => {
+            26 => {
                 let bad = ["COUNT", "MATCH", "TYPE", "COUNT 0", "COUNT -1", "COUNT x", "NONSENSE 1"];
                 let mut args = args!["SCAN", "0"];
                 args.extend(crate::common::words(self.rng.pick(&bad)));
                 args
             }
-            _ => {
-                let db = self.rng.pick(&["0", "0", "0", "1", "15", "16", "-1", "abc", "1.0", ""]).to_owned();
+            27..31 => {
+                self.elsewhere = true;
+                let db = self.db();
                 args!["SELECT", db]
             }
+            31..50 => self.moves_a_key(),
+            50..68 => self.expire(),
+            68..82 => {
+                let asks = ["TTL", "TTL", "PTTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "PERSIST"];
+                let ask = self.rng.pick(&asks).to_owned();
+                if ask == "PERSIST" || self.rng.chance(30) {
+                    self.call(0, args!["EXPIRE", one.clone(), "1000000"]);
+                }
+                args![ask, one]
+            }
+            82..85 => args!["RANDOMKEY"],
+            85..89 => args!["TOUCH", one, two, "missing"],
+            89..95 => self.object(&one),
+            _ => {
+                let mut args = args!["MEMORY", "USAGE", one];
+                if self.rng.chance(50) {
+                    let more = ["SAMPLES 0", "SAMPLES 5", "SAMPLES -1", "SAMPLES x", "SAMPLES", "NONSENSE 1"];
+                    args.extend(crate::common::words(self.rng.pick(&more)));
+                }
+                args
+            }
         }
+    }
+
+    fn object(&mut self, key: &str) -> Args {
+        let sub = match self.rng.below(20) {
+            0..6 => "ENCODING",
+            6..11 => "REFCOUNT",
+            11..15 => "IDLETIME",
+            15 => "FREQ",
+            16 => return args!["OBJECT", "HELP"],
+            17 => "NONSENSE",
+            _ => "encoding",
+        };
+        args!["OBJECT", sub, key]
+    }
+
+    fn db(&mut self) -> String {
+        self.rng.pick(&["0", "0", "0", "0", "1", "1", "1", "15", "16", "-1", "abc", "1.0", ""]).to_owned()
+    }
+
+    /// RENAME and its like: the key goes somewhere, or a copy of it does.
+    fn moves_a_key(&mut self) -> Args {
+        let (from, one) = self.key_or_none();
+        let (to, two) = if self.rng.chance(80) { self.key_or_none() } else { (from, one.clone()) };
+        match self.rng.below(20) {
+            0..5 => {
+                self.keys[to] = self.keys[from].clone();
+                args!["RENAME", one, two]
+            }
+            5..8 => {
+                self.keys[to] = self.keys[from].clone();
+                args!["RENAMENX", one, two]
+            }
+            8..14 => {
+                self.keys[to] = self.keys[from].clone();
+                let mut args = args!["COPY", one, two];
+                let (db, replace) = (self.rng.chance(35), self.rng.chance(60));
+                let before = self.rng.chance(50);
+                if replace && before {
+                    push(&mut args, &["REPLACE"]);
+                }
+                if db {
+                    self.elsewhere = true;
+                    let db = self.db();
+                    push(&mut args, &["DB", &db]);
+                }
+                if replace && !before {
+                    push(&mut args, &["REPLACE"]);
+                }
+                args
+            }
+            14..17 => {
+                self.elsewhere = true;
+                let db = if self.rng.chance(70) { "1".to_owned() } else { self.db() };
+                args!["MOVE", one, db]
+            }
+            _ => {
+                self.elsewhere = true;
+                let (a, b) = if self.rng.chance(60) {
+                    ("0".to_owned(), "1".to_owned())
+                } else {
+                    (self.db(), self.db())
+                };
+                args!["SWAPDB", a, b]
+            }
+        }
+    }
+
+    /// Times are far away, or over: nothing expires while the sequence runs.
+    fn expire(&mut self) -> Args {
+        let (_, key) = self.key_or_none();
+        let name = self.rng.pick(&["EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT"]).to_owned();
+        let absolute = name.ends_with("AT");
+        let seconds = match self.rng.below(20) {
+            // Each once: which of two is later must not depend on the moment of the command.
+            0..14 if !absolute => Some(100_000 + self.rng.below(1_000_000) * 10),
+            0..14 => {
+                let at = [4_102_444_800, 4_102_444_801, 5_000_000_000, 250_000_000_000];
+                Some(at[self.rng.index(at.len())])
+            }
+            _ => None,
+        };
+        let when = match seconds {
+            Some(seconds) if name.starts_with('P') => (seconds * 1000 + self.rng.below(3)).to_string(),
+            Some(seconds) => seconds.to_string(),
+            None if self.rng.chance(60) => {
+                self.rng.pick(&["0", "-1", "-100000", if absolute { "1" } else { "-2" }]).to_owned()
+            }
+            None => self.rng.pick(ODD_NUMBERS).to_owned(),
+        };
+        let mut args = args![name, key, when];
+        if self.rng.chance(45) {
+            let options =
+                ["NX", "XX", "GT", "LT", "gt", "XX GT", "LT XX", "NX XX", "NX GT", "GT LT", "NX LT", "FOO"];
+            args.extend(crate::common::words(self.rng.pick(&options)));
+        }
+        args
     }
 
     fn connection(&mut self) -> Args {
@@ -1018,6 +1263,19 @@ impl Generator {
             "COMMAND GETKEYS DEL a b c",
             "COMMAND GETKEYS XPENDING k g",
             "COMMAND GETKEYS EXISTS a b",
+            "COMMAND GETKEYS COPY a b",
+            "COMMAND GETKEYS COPY a b DB 1 REPLACE",
+            "COMMAND GETKEYS RENAME a b",
+            "COMMAND GETKEYS MOVE a 1",
+            "COMMAND GETKEYS SWAPDB 0 1",
+            "COMMAND GETKEYS TOUCH a b c",
+            "COMMAND GETKEYS EXPIRE a 10 NX",
+            "COMMAND GETKEYS OBJECT ENCODING a",
+            "COMMAND GETKEYS MEMORY USAGE a",
+            "COMMAND GETKEYS RANDOMKEY",
+            "COMMAND INFO rename renamenx copy move swapdb randomkey touch",
+            "COMMAND INFO expire pexpire expireat pexpireat",
+            "COMMAND INFO ttl pttl expiretime pexpiretime persist",
             "COMMAND GETKEYS XAUTOCLAIM k g c 0 0",
             "COMMAND INFO nonsense",
             "COMMAND INFO xadd",

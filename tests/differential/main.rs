@@ -1,10 +1,13 @@
 //! claimlog beside a real redis-server 7.0.15: random sequences of commands, and every reply the same.
 //!
-//! - `CLAIMLOG_DIFF_SEQUENCES`: how many sequences (1000).
+//! - `CLAIMLOG_DIFF_SEQUENCES`: how many sequences (2000).
 //! - `CLAIMLOG_SEED`: the seed, printed by every run.
 //! - `CLAIMLOG_TEST_REDIS`: the redis-server to compare with (else the one in PATH; without one the test says so).
 //! - `CLAIMLOG_DIFF_FAILURES`: how many differences to look for before the test gives up (1).
 //! - `CLAIMLOG_DIFF_SELF=1`: Redis on both sides, to prove the generator and the normalisation.
+//!
+//! Commands that claimlog does not have are left out only while `NOT_YET` in `tests/common/features.rs` names them, and
+//! the output says so; any other that is missing fails the test.
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]
 
@@ -17,7 +20,7 @@ mod shrink;
 
 use std::time::Instant;
 
-use common::{Kind, Rng, env_u64, seed, server};
+use common::{Features, Kind, Rng, env_u64, seed, server};
 use run::{Pair, Stats};
 
 #[test]
@@ -33,17 +36,24 @@ fn replies_are_those_of_redis() {
         return;
     }
     let itself = env_u64("CLAIMLOG_DIFF_SELF", 0) == 1;
-    let sequences = env_u64("CLAIMLOG_DIFF_SEQUENCES", 1000);
+    let sequences = env_u64("CLAIMLOG_DIFF_SEQUENCES", 2000);
     let wanted = env_u64("CLAIMLOG_DIFF_FAILURES", 1);
     let seed = seed();
     println!("{sequences} sequences, CLAIMLOG_SEED={seed}");
 
     let started = Instant::now();
     let mut pair = Pair::start(if itself { Kind::Redis } else { Kind::Claimlog });
+    let features = if itself { Features::all() } else { pair.features() };
+    let wrong = if itself { Vec::new() } else { features.wrong() };
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for name in features.missing() {
+        println!("NOT COMPARED: claimlog does not have {name} yet");
+    }
     let mut stats = Stats::default();
     let mut failures = 0;
     for at in 0..sequences {
-        let steps = generate::sequence(&mut Rng::new(seed.wrapping_add(at.wrapping_mul(0x1_0000_0001))));
+        let steps =
+            generate::sequence(&mut Rng::new(seed.wrapping_add(at.wrapping_mul(0x1_0000_0001))), &features);
         if let Some(failure) = pair.run(&steps, &mut stats) {
             failures += 1;
             println!("\nsequence {at} of seed {seed} fails: {}", failure.why);
@@ -61,7 +71,7 @@ fn replies_are_those_of_redis() {
     }
     assert!(failures == 0, "{failures} sequences differ, see above; replay with CLAIMLOG_SEED={seed}");
     if sequences >= 500 {
-        generator_gets_somewhere(&stats);
+        generator_gets_somewhere(&stats, &features);
     }
 }
 
@@ -87,13 +97,35 @@ fn print_stats(stats: &Stats) {
 }
 
 /// A comparison of nothing but errors would prove nothing.
-fn generator_gets_somewhere(stats: &Stats) {
-    for name in
-        ["XADD", "XRANGE", "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XPENDING", "XACK", "XDEL", "XTRIM", "EXEC"]
-    {
-        let count = &stats.by_command[name];
-        assert!(count.content * 10 >= count.calls, "{name}: hardly any reply has content: {count:?}");
-        assert!(count.errors > 0, "{name} never failed");
+fn generator_gets_somewhere(stats: &Stats, features: &Features) {
+    let deep =
+        ["XADD", "XRANGE", "XREADGROUP", "XCLAIM", "XAUTOCLAIM", "XPENDING", "XACK", "XDEL", "XTRIM", "EXEC"];
+    let keys = [
+        "COPY",
+        "EXPIRE",
+        "EXPIREAT",
+        "EXPIRETIME",
+        "MEMORY",
+        "MOVE",
+        "OBJECT",
+        "PERSIST",
+        "PEXPIRE",
+        "PEXPIREAT",
+        "PEXPIRETIME",
+        "PTTL",
+        "RANDOMKEY",
+        "RENAME",
+        "RENAMENX",
+        "SWAPDB",
+        "TOUCH",
+        "TTL",
+    ];
+    for name in deep.into_iter().chain(keys) {
+        if features.has(&name.to_ascii_lowercase()) {
+            let count = &stats.by_command[name];
+            assert!(count.content * 10 >= count.calls, "{name}: hardly any reply has content: {count:?}");
+            assert!(count.errors > 0, "{name} never failed");
+        }
     }
     assert!(stats.served > 0 && stats.served_with_error > 0, "no blocked reader was woken");
     assert!(stats.resp3 > 0, "RESP3 was never spoken");

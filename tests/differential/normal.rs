@@ -2,8 +2,10 @@
 //!
 //! Byte for byte, but for what the clock made. Three things depend on it:
 //! - ids made by the server (`*`): found by their shape, the n-th one seen on either side becomes `<auto n>`;
-//! - idle times and delivery times: compared with the tolerance of the run, never ignored;
+//! - idle times, delivery times and times of expiry: compared with the tolerance of the run, never ignored;
 //! - nothing else.
+//!
+//! What chance or the process decides (RANDOMKEY, MEMORY USAGE, OBJECT IDLETIME, ids of clients) is compared by type.
 //!
 //! What differs on purpose is [`KNOWN`], and only that.
 
@@ -62,8 +64,25 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
          to HELLO.",
     ),
     (
-        "HELLO and CLIENT: id, version, addresses; TIME",
-        "these belong to the process; their type and shape are compared.",
+        "fields that XINFO has since 7.2, 8.6 and 8.8",
+        "taken out of our replies before they are compared, wherever XINFO has them, by `without_later_fields`: \
+         LATER_FIELDS has their names. The vectors check them.",
+    ),
+    (
+        "XREAD and XREADGROUP with an unbalanced list of streams",
+        "the text of 8.x: `Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be \
+         specified.`; 7.0 says `Unbalanced XREAD list of streams` for both.",
+    ),
+    (
+        "XREAD `+`",
+        "the last entry, since 7.4; 7.0 takes it for an invalid id. Where the call is outside of a transaction, the \
+         reply is checked against XREVRANGE. XREADGROUP refuses it with a text of its own.",
+    ),
+    ("the version in HELLO", "claimlog says which version's commands it has."),
+    (
+        "HELLO and CLIENT: id, addresses; TIME; MEMORY USAGE; OBJECT IDLETIME; RANDOMKEY",
+        "these belong to the process, or are left to chance; their type and shape are compared, and the key that \
+         RANDOMKEY gives must be there.",
     ),
     (
         "ids with leading blanks, a plus sign or a NUL; SCAN with a negative or empty cursor",
@@ -85,6 +104,52 @@ pub(crate) struct Times {
     delivered: Vec<i64>,
     /// When consumers were seen: a greater number is always later.
     seen: Vec<i64>,
+    /// When keys expire, or in how many milliseconds.
+    expires: Vec<i64>,
+    /// The same, rounded to seconds.
+    expires_s: Vec<i64>,
+}
+
+/// The fields of XINFO that 7.0 does not have.
+const LATER_FIELDS: &[&[u8]] = &[
+    b"active-time",
+    b"inactive",
+    b"idmp-duration",
+    b"idmp-maxsize",
+    b"pids-tracked",
+    b"iids-tracked",
+    b"iids-added",
+    b"iids-duplicates",
+    b"nacked-count",
+];
+
+/// What our XINFO says beyond that of 7.0, taken out: here, and nowhere else.
+pub(crate) fn without_later_fields(args: &[Vec<u8>], reply: &mut Value) {
+    fn strip(value: &mut Value) {
+        match value {
+            Value::Map(pairs) => {
+                pairs.retain(|(key, _)| !matches!(key, Value::Bulk(key) if LATER_FIELDS.contains(&&key[..])));
+                pairs.iter_mut().for_each(|(_, value)| strip(value));
+            }
+            Value::Array(items) => {
+                let later =
+                    |item: &Value| matches!(item, Value::Bulk(key) if LATER_FIELDS.contains(&&key[..]));
+                let mut at = 0;
+                while items.len() % 2 == 0 && at < items.len() {
+                    if later(&items[at]) {
+                        items.drain(at..at + 2);
+                    } else {
+                        at += 2;
+                    }
+                }
+                items.iter_mut().for_each(strip);
+            }
+            _ => {}
+        }
+    }
+    if upper(args.first()) == b"XINFO" {
+        strip(reply);
+    }
 }
 
 /// The ids one server made, in order of first appearance.
@@ -201,6 +266,13 @@ fn take_time(value: &mut Value, times: &mut Vec<i64>) {
     }
 }
 
+/// Negative ones say that there is no time, or no key.
+fn take_expiry(value: &mut Value, times: &mut Vec<i64>) {
+    if !matches!(value, Value::Int(..0)) {
+        take_time(value, times);
+    }
+}
+
 fn mask(value: &mut Value) {
     *value = Value::Simple(b"(not compared)".to_vec());
 }
@@ -247,7 +319,12 @@ fn shape(args: &[Vec<u8>], value: &mut Value, times: &mut Times, context: Contex
             (b"version", Value::Bulk(version)) => version.clear(),
             _ => {}
         }),
-        (b"CLIENT", b"ID") => take_time(value, &mut Vec::new()),
+        (b"TTL" | b"EXPIRETIME", _) => take_expiry(value, &mut times.expires_s),
+        (b"PTTL" | b"PEXPIRETIME", _) => take_expiry(value, &mut times.expires),
+        (b"MEMORY", b"USAGE") | (b"OBJECT", b"IDLETIME") | (b"CLIENT", b"ID") => {
+            take_time(value, &mut Vec::new());
+        }
+        (b"RANDOMKEY", _) if !value.is_null() => mask(value),
         (b"CLIENT", b"INFO" | b"LIST") => match value {
             Value::Bulk(bytes) | Value::Verbatim(bytes) => bytes.clear(),
             _ => {}
@@ -366,14 +443,45 @@ pub(crate) fn difference(
         return Some("the replies differ".to_owned());
     }
     let (redis, ours) = (&redis.times, &ours.times);
-    if redis.delivered.len() != ours.delivered.len() || redis.seen.len() != ours.seen.len() {
+    let counts =
+        |times: &Times| [&times.delivered, &times.seen, &times.expires, &times.expires_s].map(Vec::len);
+    if counts(redis) != counts(ours) {
         return Some("not the same number of time fields".to_owned());
     }
     let far = |(a, b): (&i64, &i64)| a.abs_diff(*b) > tolerance_ms.unsigned_abs();
+    // Rounding makes a second of a millisecond.
+    let far_s = |(a, b): (&i64, &i64)| a.abs_diff(*b) > 1 + tolerance_ms.unsigned_abs() / 1000;
     let wrong = |(redis, ours): (&i64, &i64)| far((redis, ours)) && !(context.seen_differs && ours > redis);
-    let differ =
-        redis.delivered.iter().zip(&ours.delivered).any(far) || redis.seen.iter().zip(&ours.seen).any(wrong);
+    let differ = redis.delivered.iter().zip(&ours.delivered).any(far)
+        || redis.seen.iter().zip(&ours.seen).any(wrong)
+        || redis.expires.iter().zip(&ours.expires).any(far)
+        || redis.expires_s.iter().zip(&ours.expires_s).any(far_s);
     differ.then(|| format!("times differ by more than {tolerance_ms} ms: {redis:?} and {ours:?}"))
+}
+
+/// What later servers say in the place of an error of 7.0.
+fn later_text(redis: &[u8]) -> Option<&'static [&'static [u8]]> {
+    match redis {
+        b"ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified." => Some(&[
+            b"ERR Unbalanced 'xread' list of streams: for each stream key an ID, '+', or '$' must be specified.",
+            b"ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
+        ]),
+        b"ERR Invalid stream ID specified as stream command argument" => Some(&[PLUS_IN_GROUP]),
+        _ => None,
+    }
+}
+
+/// What XREADGROUP says about `+`.
+const PLUS_IN_GROUP: &[u8] = b"ERR The + ID is meaningless in the context of XREADGROUP: you want to read the history \
+    of this consumer by specifying a proper ID, or use the > ID to get new messages. The + ID would just return an \
+    empty result set.";
+
+/// True for an XREAD of last entries, which 7.0 refuses and later servers do not.
+pub(crate) fn reads_last(args: &[Vec<u8>], redis: &Value, ours: &Value) -> bool {
+    *redis == Value::Error(b"ERR Invalid stream ID specified as stream command argument".to_vec())
+        && !ours.is_error()
+        && upper(args.first()) == b"XREAD"
+        && args.iter().any(|arg| arg == b"+")
 }
 
 /// True if Redis's error is ours, but for names that end at a NUL, or is the accidental one of XADD `ms-*`.
@@ -385,6 +493,9 @@ fn error_is_known(redis: &Value, ours: &Value) -> bool {
         }
         _ => return false,
     };
+    if later_text(redis).is_some_and(|texts| texts.contains(&&ours[..])) {
+        return true;
+    }
     if redis == b"ERR Elements are too large to be stored" {
         return ours == b"ERR The ID specified in XADD is equal or smaller than the target stream top item";
     }
@@ -475,7 +586,24 @@ pub(crate) fn may_empty_a_node(args: &[Vec<u8>]) -> bool {
 
 /// True if a command of a transaction may see a consumer that an earlier one made, or the absence of it.
 pub(crate) fn looks_at_consumers(args: &[Vec<u8>]) -> bool {
-    let names: [&[u8]; 7] = [b"XINFO", b"XGROUP", b"DEL", b"UNLINK", b"FLUSHDB", b"FLUSHALL", b"SELECT"];
+    let names: [&[u8]; 16] = [
+        b"XINFO",
+        b"XGROUP",
+        b"DEL",
+        b"UNLINK",
+        b"FLUSHDB",
+        b"FLUSHALL",
+        b"SELECT",
+        b"COPY",
+        b"RENAME",
+        b"RENAMENX",
+        b"MOVE",
+        b"SWAPDB",
+        b"EXPIRE",
+        b"PEXPIRE",
+        b"EXPIREAT",
+        b"PEXPIREAT",
+    ];
     names.contains(&upper(args.first()).as_slice())
 }
 

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Kind, Options, Server, Value, line, resp};
-use crate::generate::{Args, Step};
+use crate::common::{Client, Features, Kind, Options, Server, Value, line, resp};
+use crate::generate::{Args, COMMANDS, CONNECTIONS, Step};
 use crate::normal::{
     Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
-    moves_counters, normal, normal_exec, vanished_is_known, woken_for_nothing,
+    moves_counters, normal, normal_exec, reads_last, vanished_is_known, without_later_fields,
+    woken_for_nothing,
 };
-
-/// Connections a sequence may use.
-const CONNECTIONS: usize = 4;
 
 /// A reply that one side gave and the other did not give in the same way.
 #[derive(Clone, Debug)]
@@ -73,6 +71,8 @@ struct Side {
     server: Server,
     control: Client,
     connections: Vec<Client>,
+    /// What CLIENT ID says on each of the connections.
+    ids: Vec<i64>,
     autos: Autos,
 }
 
@@ -81,8 +81,9 @@ impl Side {
         let options = Options::new(kind);
         let server = options.start();
         let control = server.client();
-        let connections = (0..CONNECTIONS).map(|_| server.client()).collect();
-        Self { options, server, control, connections, autos: Autos::default() }
+        let mut connections: Vec<Client> = (0..CONNECTIONS).map(|_| server.client()).collect();
+        let ids = connections.iter_mut().map(|connection| connection.run("CLIENT ID").int()).collect();
+        Self { options, server, control, connections, ids, autos: Autos::default() }
     }
 
     /// An empty server and fresh connections; `used` ones may be in any state.
@@ -95,6 +96,7 @@ impl Side {
         for &on in stale {
             let new = Client::connect(self.server.port)?;
             std::mem::replace(&mut self.connections[on], new).close();
+            self.ids[on] = self.connections[on].run("CLIENT ID").int();
         }
         for connection in &mut self.connections {
             connection.send(&["RESET"])?;
@@ -138,7 +140,15 @@ impl Side {
     }
 
     fn send(&mut self, on: usize, args: &[Vec<u8>], inline: bool) -> io::Result<()> {
-        self.connections[on].send_raw(&wire(&self.autos.fill(args), inline))
+        let mut args = self.autos.fill(args);
+        for arg in &mut args {
+            let of =
+                String::from_utf8_lossy(arg).strip_prefix("@client:").and_then(|on| on.parse::<usize>().ok());
+            if let Some(on) = of {
+                *arg = self.ids[on].to_string().into_bytes();
+            }
+        }
+        self.connections[on].send_raw(&wire(&args, inline))
     }
 }
 
@@ -178,6 +188,11 @@ impl Pair {
             ends_here: false,
             skew: Duration::ZERO,
         }
+    }
+
+    /// What our side can do.
+    pub(crate) fn features(&mut self) -> Features {
+        Features::ask(&mut self.ours.control, COMMANDS)
     }
 
     /// Runs the sequence on empty servers; the first difference, if there is one.
@@ -244,17 +259,15 @@ impl Pair {
         let Some(Step::Call { on: first, .. }) = steps.first() else { return 1 };
         let fits = |step: &Step| match step {
             Step::Call { on, args, .. } => {
-                on == first
-                    && !may_block(*on, args)
-                    && !args.iter().any(|arg| arg.windows(6).any(|w| w == b"@auto:"))
+                on == first && !may_block(*on, args) && !args.iter().any(|arg| arg.contains(&b'@'))
             }
             _ => false,
         };
         let mut count = 0;
         for step in steps.iter().take(16).take_while(|step| fits(step)) {
             count += 1;
-            // After these, Redis may have to be given a consumer before it is asked anything else.
-            let names: [&[u8]; 4] = [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC"];
+            // After these, something may have to be done or looked at before anything else is.
+            let names: [&[u8]; 5] = [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC", b"RANDOMKEY"];
             if let Step::Call { args, .. } = step
                 && (names.contains(&args[0].to_ascii_uppercase().as_slice()) || may_empty_a_node(args))
             {
@@ -425,6 +438,22 @@ impl Pair {
             ours.truncate(comparable);
         }
         self.counters_differ |= moves_counters(args);
+        if reads_last(args, &redis, &ours) && queued.is_none() {
+            return self.last_entries(on, args, &ours);
+        }
+        if self.ours.server.kind == Kind::Claimlog {
+            match (&queued, &mut ours) {
+                (Some(queued), Value::Array(replies)) => {
+                    for ((args, ours), redis) in queued.iter().zip(replies).zip(redis.items()) {
+                        without_later_fields(args, ours);
+                        if reads_last(args, redis, ours) {
+                            *ours = redis.clone();
+                        }
+                    }
+                }
+                _ => without_later_fields(args, &mut ours),
+            }
+        }
         let context = Context { counters_differ: self.counters_differ, seen_differs: self.seen_differs };
         let (redis_raw, ours_raw) = (redis.clone(), ours.clone());
         let (a, b): (Normal, Normal) = match &queued {
@@ -459,6 +488,18 @@ impl Pair {
         if redis_raw != Value::Simple(b"QUEUED".to_vec()) && !redis_raw.is_error() {
             self.same_nodes(on, args);
         }
+        if name == b"RANDOMKEY"
+            && let Value::Bulk(key) = &ours_raw
+        {
+            let there = self.ours.connections[on].call(&[&b"EXISTS"[..], key]).map_err(|e| gone(&e))?;
+            if there != Value::Int(1) {
+                return Err(failure(
+                    "RANDOMKEY names a key that is not there",
+                    &redis_raw,
+                    &ours_raw.to_string(),
+                ));
+            }
+        }
         let is_info = name == b"XINFO" && args.len() > 3 && args[1].eq_ignore_ascii_case(b"STREAM");
         if is_info
             && self.ours.server.kind == Kind::Claimlog
@@ -469,6 +510,23 @@ impl Pair {
             return Err(failure(&why, &redis_raw, &ours_raw.to_string()));
         }
         Ok(())
+    }
+
+    /// An XREAD with `+` of one key, which Redis does not have: the same as the last of XREVRANGE.
+    fn last_entries(&mut self, on: usize, args: &[Vec<u8>], ours: &Value) -> Result<(), Box<Failure>> {
+        let [.., streams, key, id] = args else { return Ok(()) };
+        if !streams.eq_ignore_ascii_case(b"STREAMS") || id != b"+" {
+            return Ok(());
+        }
+        let ask = [&b"XREVRANGE"[..], key, b"+", b"-", b"COUNT", b"1"];
+        let last = self.ours.connections[on].call(&ask).map_err(|e| gone(&e))?;
+        let same = match ours {
+            Value::Map(streams) => matches!(streams.as_slice(), [(_, entries)] if *entries == last),
+            Value::Array(streams) => matches!(streams.as_slice(), [stream] if stream.items()[1] == last),
+            nothing => nothing.is_null() && last.items().is_empty(),
+        };
+        let text = format!("{ours}, where XREVRANGE says {last}");
+        if same { Ok(()) } else { Err(failure("XREAD + is not the last entry", &Value::Null, &text)) }
     }
 
     /// Gives Redis the consumers that a command made on our side only; true if there was one.
