@@ -4,7 +4,7 @@
 pub(crate) const CLEAN: u8 = 0;
 /// The data could not be opened: damage, a newer format, a disk that fails.
 pub(crate) const NOT_OPENED: u8 = 1;
-/// The command line makes no sense.
+/// The command line or the configuration file makes no sense.
 pub(crate) const USAGE: u8 = 2;
 /// Another process has the data directory.
 pub(crate) const IN_USE: u8 = 3;
@@ -25,7 +25,7 @@ Examples:
 Exit codes:
   0  ended as told to (SIGTERM, SIGINT, SHUTDOWN)
   1  the data could not be opened: damage, a newer format, a failing disk
-  2  the command line makes no sense
+  2  the command line or the configuration file makes no sense
   3  another process has the data directory
   4  the log failed while serving: start again to recover
   5  an address could not be listened on";

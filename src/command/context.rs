@@ -1,6 +1,6 @@
 //! What all connections of a server share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -105,9 +105,9 @@ impl Context {
         self.replication_id.replace(random_hex());
     }
 
-    /// The engine of the moment.
-    pub(crate) fn engine(&self) -> Engine {
-        self.engine.borrow().clone()
+    /// The engine of the moment. Not to be held on to while another may take over.
+    pub(crate) fn engine(&self) -> Ref<'_, Engine> {
+        self.engine.borrow()
     }
 
     /// Another engine takes over.

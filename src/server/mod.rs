@@ -181,5 +181,5 @@ async fn run(
     if let Some(why) = server.has_failed() {
         return Err(ServeError::Failed(why));
     }
-    server.context.engine().close().map_err(|error| ServeError::Failed(error.to_string().into()))
+    server.context.engine().clone().close().map_err(|error| ServeError::Failed(error.to_string().into()))
 }

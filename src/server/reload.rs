@@ -15,7 +15,7 @@ use crate::command::{Client, Reading, RecoverySummary};
 
 /// Closes and opens the data. The error is the reply; if nothing can be served any more, the server ends as well.
 pub(super) fn reload(server: &Rc<Server>, snapshot: bool) -> Result<(), Vec<u8>> {
-    let old = server.context.engine();
+    let old = server.context.engine().clone();
     if snapshot && let Err(error) = old.snapshot() {
         return Err(format!("ERR the data stay open, no snapshot was taken: {error}").into_bytes());
     }
