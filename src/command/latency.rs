@@ -120,21 +120,17 @@ fn doctor(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut text = String::new();
     if threshold == 0 && events.is_empty() {
         text.push_str(
-            "I'm sorry, Dave, I can't do that. Latency monitoring is disabled in this Redis instance. You may use \
-             \"CONFIG SET latency-monitor-threshold <milliseconds>.\" in order to enable it. If we weren't in a deep \
-             space mission I'd suggest to take a look at https://redis.io/topics/latency-monitor.\n",
+            "Nothing is watched: CONFIG SET latency-monitor-threshold <milliseconds> says from when on something counts \
+             as slow.\n",
         );
     } else if events.is_empty() {
-        text.push_str(
-            "Dave, no latency spike was observed during the lifetime of this Redis instance, not in the slightest bit. \
-             I honestly think you ought to sit down calmly, take a stress pill, and think things over.\n",
-        );
+        text.push_str("Nothing was slow since the start.\n");
     } else {
-        text.push_str("Dave, I have observed latency spikes in this instance.\n\n");
+        text.push_str("Slow since the start:\n\n");
         for (number, (name, event)) in events.iter().enumerate() {
             let sum: u64 = event.samples.iter().map(|sample| sample.millis).sum();
             text.push_str(&format!(
-                "{}. {name}: {} latency spikes (average {}ms, worst {}ms).\n",
+                "{}. {name}: {} times ({} ms on average, {} ms at worst)\n",
                 number + 1,
                 event.samples.len(),
                 sum / event.samples.len().max(1) as u64,
