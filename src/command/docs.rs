@@ -163,6 +163,7 @@ fn arg_syntax(arg: &Arg) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::differences::{DIFFERENCES, Difference};
     use super::super::table::COMMANDS;
     use super::*;
 
@@ -179,7 +180,9 @@ mod tests {
         let mut text = String::from(
             "# Commands\n\nGenerated from the command table (`src/command/table.rs`). After a change there:\n\
              `CLAIMLOG_WRITE_DOCS=1 cargo test --bin claimlog docs_commands_md`.\n\n\
-             The version is the one of Redis that first had the command. All options are those of Redis 7.0.\n",
+             The version is the one of Redis that first had the command. Streams have all commands and options through \
+             Redis 8.10; options that came later than their command are in COMMAND DOCS with their version. What \
+             [differs](#differences) is at the end.\n",
         );
         let mut groups: Vec<&str> = COMMANDS.iter().map(|spec| spec.group).collect();
         groups.sort_unstable();
@@ -191,6 +194,17 @@ mod tests {
                 let alone = spec.subcommands.is_empty() || spec.name == "command";
                 let specs = std::iter::once(*spec).filter(|_| alone).chain(spec.subcommands.iter().copied());
                 specs.for_each(|spec| row(&mut text, spec));
+            }
+        }
+        text.push_str(
+            "\n## Differences\n\nWhere claimlog differs from Redis on purpose, and what was decided where Redis can be read \
+             either way. The tests compare random sequences with a real Redis 7.0.15, byte for byte; any other difference \
+             is a bug.\n",
+        );
+        for (theme, differences) in DIFFERENCES {
+            text.push_str(&format!("\n### {theme}\n\n"));
+            for Difference { what, shown_by } in *differences {
+                text.push_str(&format!("- {what} *(`{shown_by}`)*\n"));
             }
         }
         text

@@ -7,6 +7,8 @@
 mod args;
 mod call;
 mod context;
+#[cfg(test)]
+mod differences;
 mod docs;
 mod glob;
 mod histogram;

@@ -9,6 +9,7 @@ mod command;
 mod crash;
 mod faults;
 mod full;
+mod keys;
 mod model;
 mod seams;
 mod snapshots;
