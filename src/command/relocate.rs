@@ -101,9 +101,13 @@ pub(crate) static SPEC_SWAPDB: CommandSpec = CommandSpec {
 
 const NO_SUCH_DB: CommandError = CommandError::text("ERR DB index is out of range");
 
+const NO_INT: CommandError =
+    CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647");
+
 /// The database of that index.
 pub(crate) fn db_index(word: &[u8]) -> Result<DbIndex, CommandError> {
-    u8::try_from(integer(word)?).ok().and_then(DbIndex::new).ok_or(NO_SUCH_DB)
+    let index = i32::try_from(integer(word)?).map_err(|_| NO_INT)?;
+    u8::try_from(index).ok().and_then(DbIndex::new).ok_or(NO_SUCH_DB)
 }
 
 fn rename(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
@@ -150,8 +154,8 @@ fn move_key(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 
 fn swap_db(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let index = |word: &[u8], which: &str| {
-        let no_number = |_| CommandError::owned(format!("ERR invalid {which} DB index"));
-        integer(word).map_err(no_number)
+        let number = integer(word).ok().and_then(|number| i32::try_from(number).ok());
+        number.ok_or_else(|| CommandError::owned(format!("ERR invalid {which} DB index")))
     };
     let (one, other) = (index(call.word(1), "first")?, index(call.word(2), "second")?);
     let db = |index| u8::try_from(index).ok().and_then(DbIndex::new).ok_or(NO_SUCH_DB);
