@@ -8,8 +8,35 @@ use std::collections::BTreeSet;
 
 use super::{Client, Value};
 
-/// What claimlog is to have and has not.
+/// What claimlog is to have and has not; a subcommand is `container|name`.
 pub(crate) const NOT_YET: &[&str] = &[];
+
+/// Commands that are asked for in every case: what 7.0 and earlier versions of claimlog did not have.
+const COMMANDS: &[&str] = &[
+    "copy",
+    "expire",
+    "expireat",
+    "expiretime",
+    "memory|usage",
+    "move",
+    "object",
+    "persist",
+    "pexpire",
+    "pexpireat",
+    "pexpiretime",
+    "pttl",
+    "randomkey",
+    "rename",
+    "renamenx",
+    "swapdb",
+    "touch",
+    "ttl",
+    "xackdel",
+    "xcfgset",
+    "xdelex",
+    "xidmprecord",
+    "xnack",
+];
 
 /// Options, and a command that says whether they are known: without them, it is refused for its syntax.
 const OPTIONS: &[(&str, &str)] = &[
@@ -31,7 +58,7 @@ impl Features {
     /// Asks the server for every command in `commands` (lower case), and for all options.
     pub(crate) fn ask(client: &mut Client, commands: &[&str]) -> Self {
         let mut missing = BTreeSet::new();
-        let names = commands.iter().chain(NOT_YET).filter(|name| !name.contains(' '));
+        let names = commands.iter().chain(COMMANDS).chain(NOT_YET).filter(|name| !name.contains(' '));
         for name in names.collect::<BTreeSet<_>>() {
             if client.run(&format!("COMMAND INFO {name}")).items()[0].is_null() {
                 missing.insert((*name).to_owned());

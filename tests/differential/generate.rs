@@ -59,6 +59,7 @@ pub(crate) const COMMANDS: &[&str] = &[
     "hello",
     "keys",
     "memory",
+    "memory|usage",
     "move",
     "multi",
     "object",
@@ -204,11 +205,16 @@ const ODD_NUMBERS: &[&str] = &[
 /// One sequence, without the commands that the server under test does not have.
 pub(crate) fn sequence(rng: &mut Rng, features: &Features) -> Vec<Step> {
     let mut steps = whole_sequence(rng);
+    let lower = |arg: &Vec<u8>| String::from_utf8_lossy(arg).to_ascii_lowercase();
     steps.retain(|step| match step {
         Step::Call { args, .. } => {
             let asks = args[0].eq_ignore_ascii_case(b"COMMAND");
             let names = if asks { &args[..] } else { &args[..1] };
-            names.iter().all(|name| features.has(&String::from_utf8_lossy(name).to_ascii_lowercase()))
+            let pairs = if asks { &args[..] } else { &args[..args.len().min(2)] };
+            names.iter().all(|name| features.has(&lower(name)))
+                && pairs
+                    .windows(2)
+                    .all(|pair| features.has(&format!("{}|{}", lower(&pair[0]), lower(&pair[1]))))
         }
         _ => true,
     });

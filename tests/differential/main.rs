@@ -1,6 +1,6 @@
 //! claimlog beside a real redis-server 7.0.15: random sequences of commands, and every reply the same.
 //!
-//! - `CLAIMLOG_DIFF_SEQUENCES`: how many sequences (2000).
+//! - `CLAIMLOG_DIFF_SEQUENCES`: how many sequences (2000, or as many as 25 seconds are enough for on a busy machine).
 //! - `CLAIMLOG_SEED`: the seed, printed by every run.
 //! - `CLAIMLOG_TEST_REDIS`: the redis-server to compare with (else the one in PATH; without one the test says so).
 //! - `CLAIMLOG_DIFF_FAILURES`: how many differences to look for before the test gives up (1).
@@ -18,10 +18,13 @@ mod normal;
 mod run;
 mod shrink;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use common::{Features, Kind, Rng, env_u64, seed, server};
 use run::{Pair, Stats};
+
+/// How long a run goes on that was not asked for a number of sequences.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 #[test]
 fn replies_are_those_of_redis() {
@@ -51,7 +54,12 @@ fn replies_are_those_of_redis() {
     }
     let mut stats = Stats::default();
     let mut failures = 0;
+    let asked = std::env::var_os("CLAIMLOG_DIFF_SEQUENCES").is_some();
     for at in 0..sequences {
+        if !asked && at >= 500 && started.elapsed() > PATIENCE {
+            println!("{at} sequences took {PATIENCE:?}: the others are left out");
+            break;
+        }
         let steps =
             generate::sequence(&mut Rng::new(seed.wrapping_add(at.wrapping_mul(0x1_0000_0001))), &features);
         if let Some(failure) = pair.run(&steps, &mut stats) {
@@ -121,7 +129,8 @@ fn generator_gets_somewhere(stats: &Stats, features: &Features) {
         "TTL",
     ];
     for name in deep.into_iter().chain(keys) {
-        if features.has(&name.to_ascii_lowercase()) {
+        let there = features.has(&name.to_ascii_lowercase());
+        if there && (name != "MEMORY" || features.has("memory|usage")) {
             let count = &stats.by_command[name];
             assert!(count.content * 10 >= count.calls, "{name}: hardly any reply has content: {count:?}");
             assert!(count.errors > 0, "{name} never failed");

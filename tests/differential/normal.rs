@@ -78,9 +78,17 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
         "the last entry, since 7.4; 7.0 takes it for an invalid id. Where the call is outside of a transaction, the \
          reply is checked against XREVRANGE. XREADGROUP refuses it with a text of its own.",
     ),
-    ("the version in HELLO", "claimlog says which version's commands it has."),
     (
-        "HELLO and CLIENT: id, addresses; TIME; MEMORY USAGE; OBJECT IDLETIME; RANDOMKEY",
+        "XSETID below the largest deleted id",
+        "refused since 7.2: `The ID specified in XSETID is smaller than current max_deleted_entry_id`. 7.0 looks at \
+         the top item only. A sequence ends where 7.0 takes it.",
+    ),
+    (
+        "a delivery count of 9223372036854775807 that is raised",
+        "it wraps in 7.0 and stays in claimlog; the generator does not send RETRYCOUNT with it.",
+    ),
+    (
+        "HELLO and CLIENT: id, version, addresses; TIME; MEMORY USAGE; OBJECT IDLETIME; RANDOMKEY",
         "these belong to the process, or are left to chance; their type and shape are compared, and the key that \
          RANDOMKEY gives must be there.",
     ),
@@ -467,8 +475,20 @@ fn later_text(redis: &[u8]) -> Option<&'static [&'static [u8]]> {
             b"ERR Unbalanced 'xreadgroup' list of streams: for each stream key an ID or '>' must be specified.",
         ]),
         b"ERR Invalid stream ID specified as stream command argument" => Some(&[PLUS_IN_GROUP]),
+        b"ERR The ID specified in XSETID is smaller than the target stream top item"
+        | b"ERR The entries_added specified in XSETID is smaller than the target stream length" => {
+            Some(&[BELOW_DELETED])
+        }
         _ => None,
     }
+}
+
+/// What XSETID has said since 7.2.
+const BELOW_DELETED: &[u8] = b"ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
+
+/// True where 7.0 takes an XSETID that later servers refuse: from here on, the streams differ.
+pub(crate) fn set_below_deleted(redis: &Value, ours: &Value) -> bool {
+    *redis == Value::Simple(b"OK".to_vec()) && *ours == Value::Error(BELOW_DELETED.to_vec())
 }
 
 /// What XREADGROUP says about `+`.

@@ -8,8 +8,8 @@ use crate::common::{Client, Features, Kind, Options, Server, Value, line, resp};
 use crate::generate::{Args, COMMANDS, CONNECTIONS, Step};
 use crate::normal::{
     Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
-    moves_counters, normal, normal_exec, reads_last, vanished_is_known, without_later_fields,
-    woken_for_nothing,
+    moves_counters, normal, normal_exec, reads_last, set_below_deleted, vanished_is_known,
+    without_later_fields, woken_for_nothing,
 };
 
 /// A reply that one side gave and the other did not give in the same way.
@@ -267,7 +267,8 @@ impl Pair {
         for step in steps.iter().take(16).take_while(|step| fits(step)) {
             count += 1;
             // After these, something may have to be done or looked at before anything else is.
-            let names: [&[u8]; 5] = [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC", b"RANDOMKEY"];
+            let names: [&[u8]; 7] =
+                [b"XREADGROUP", b"XCLAIM", b"XAUTOCLAIM", b"EXEC", b"RANDOMKEY", b"XREAD", b"XSETID"];
             if let Step::Call { args, .. } = step
                 && (names.contains(&args[0].to_ascii_uppercase().as_slice()) || may_empty_a_node(args))
             {
@@ -438,6 +439,10 @@ impl Pair {
             ours.truncate(comparable);
         }
         self.counters_differ |= moves_counters(args);
+        if set_below_deleted(&redis, &ours) {
+            self.ends_here = true;
+            return Ok(());
+        }
         if reads_last(args, &redis, &ours) && queued.is_none() {
             return self.last_entries(on, args, &ours);
         }
@@ -583,7 +588,8 @@ impl Pair {
                 comparable = comparable.min(at + 1);
                 self.ends_here = true;
             }
-            if !reply.is_error() && ours.get(at).is_some_and(|ours| *ours == setting_in_multi()) {
+            let differs = |ours: &Value| *ours == setting_in_multi() || set_below_deleted(reply, ours);
+            if !reply.is_error() && ours.get(at).is_some_and(differs) {
                 comparable = comparable.min(at);
                 self.ends_here = true;
             }
