@@ -10,7 +10,6 @@ pub(crate) mod server;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use features::Features;
 pub(crate) use resp::{Client, Value};
 pub(crate) use rng::Rng;
 pub(crate) use server::{Kind, Options, Server};

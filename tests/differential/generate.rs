@@ -4,7 +4,7 @@
 //! Whatever depends on the clock is either far away from any threshold (an idle time is some seconds or more than
 //! 50 seconds, a minimum is 0, 30 seconds or much more) or normalised by `normal.rs`.
 
-use crate::common::{Features, Rng, now_ms};
+use crate::common::{Rng, features::Features, now_ms};
 
 pub(crate) type Args = Vec<Vec<u8>>;
 

@@ -20,7 +20,7 @@ mod shrink;
 
 use std::time::{Duration, Instant};
 
-use common::{Features, Kind, Rng, env_u64, seed, server};
+use common::{Kind, Rng, env_u64, features::Features, seed, server};
 use run::{Pair, Stats};
 
 /// How long a run goes on that was not asked for a number of sequences.

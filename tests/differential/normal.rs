@@ -30,7 +30,8 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
         "claimlog makes the consumer and moves its seen-time, as servers since 7.2 do. After such a command Redis is \
          given an XGROUP CREATECONSUMER, so that everything goes on being compared; from the first such command of a \
          sequence on, `idle` and `seen-time` may say that claimlog has seen a consumer later than Redis has, never \
-         earlier. A sequence ends where a transaction looks at such a consumer itself.",
+         earlier. So it is where another stream takes the place of the one that a reader waits for. A sequence ends \
+         where a transaction looks at such a consumer itself.",
     ),
     ("names with a NUL in errors", "Redis's end there; claimlog gives them whole."),
     (
@@ -582,6 +583,15 @@ fn place_of_streams(args: &[Vec<u8>]) -> Option<usize> {
         }
     }
     None
+}
+
+/// True for commands that may put another stream in the place of one that a blocked command names.
+pub(crate) fn puts_another(args: &[Vec<u8>], blocked: &[Vec<u8>]) -> bool {
+    match upper(args.first()).as_slice() {
+        b"SWAPDB" => true,
+        b"COPY" | b"RENAME" => args.get(2).is_some_and(|name| blocked.contains(name)),
+        _ => false,
+    }
 }
 
 /// True for the reply of a reader that 7.0 wakes although there is nothing for it.

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Features, Kind, Options, Server, Value, line, resp};
+use crate::common::{Client, Kind, Options, Server, Value, features::Features, line, resp};
 use crate::generate::{Args, COMMANDS, CONNECTIONS, Step};
 use crate::normal::{
     Autos, Context, Normal, difference, lag_is_wrong, looks_at_consumers, makes_consumers, may_empty_a_node,
-    moves_counters, normal, normal_exec, reads_last, set_below_deleted, vanished_is_known,
+    moves_counters, normal, normal_exec, puts_another, reads_last, set_below_deleted, vanished_is_known,
     without_later_fields, woken_for_nothing,
 };
 
@@ -337,8 +337,10 @@ impl Pair {
             self.ours.connections[on].recv().map_err(|e| failure("no reply", &redis, &e.to_string()))?;
         self.skew = self.skew.max(self.sent.elapsed());
         stats.seen(args, &redis);
+        let queued = self.talks[on].queued.clone().unwrap_or_default();
         self.compare(on, args, redis, ours)?;
-        self.settle(stats)
+        let done = if args[0].eq_ignore_ascii_case(b"EXEC") { queued } else { vec![args.to_vec()] };
+        self.settle(&done, stats)
     }
 
     /// Redis's reply, or `None` if both servers block.
@@ -369,8 +371,8 @@ impl Pair {
         }))
     }
 
-    /// Every blocked connection is answered by both servers or by none.
-    fn settle(&mut self, stats: &mut Stats) -> Result<(), Box<Failure>> {
+    /// Every blocked connection is answered by both servers or by none, after what was done.
+    fn settle(&mut self, done: &[Args], stats: &mut Stats) -> Result<(), Box<Failure>> {
         if self.talks.iter().all(|talk| talk.blocked.is_none()) {
             return Ok(());
         }
@@ -392,7 +394,11 @@ impl Pair {
                 ours
             };
             match (redis, ours) {
-                (None, None) => {}
+                (None, None) => {
+                    if done.iter().any(|done| puts_another(done, &args)) {
+                        self.same_consumer_elsewhere(&args)?;
+                    }
+                }
                 // Ours went on waiting, until its time was over.
                 (Some(redis), ours)
                     if woken_for_nothing(&redis) && ours.as_ref().is_none_or(Value::is_null) =>
@@ -554,6 +560,20 @@ impl Pair {
             }
         }
         any
+    }
+
+    /// If ours read once more, from another stream of that name, it has made its consumer there.
+    fn same_consumer_elsewhere(&mut self, args: &[Vec<u8>]) -> Result<(), Box<Failure>> {
+        for make in makes_consumers(args, &Value::NullArray).0 {
+            let [_, _, key, group, consumer] = make.as_slice() else { continue };
+            let there =
+                self.ours.control.call(&[&b"XINFO"[..], b"CONSUMERS", key, group]).map_err(|e| gone(&e))?;
+            let is_it = |known: &Value| *known.get("name") == Value::Bulk(consumer.clone());
+            if !there.is_error() && there.items().iter().any(is_it) {
+                self.redis.control.call(&make).expect("redis-server answers");
+            }
+        }
+        Ok(())
     }
 
     /// Ends the sequence if Redis has kept a node without entries.

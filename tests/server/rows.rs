@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::common::{Client, Features, Kind, Value};
+use crate::common::{Client, Kind, Value, features::Features};
 use crate::on_both;
 
 /// One command: name, arity, flags, ACL categories, flags of its keys, first key, last key and step.

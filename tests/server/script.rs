@@ -35,8 +35,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::common::features::NOT_YET;
-use crate::common::{Client, Features, Kind, Options, Server, Value, now_ms, words};
+use crate::common::features::{Features, NOT_YET};
+use crate::common::{Client, Kind, Options, Server, Value, now_ms, words};
 
 /// Texts that were given a name.
 type Names = BTreeMap<String, String>;
