@@ -602,7 +602,9 @@ impl Pair {
                 self.ends_here = true;
                 continue;
             }
-            let made = self.same_consumers(on, args, reply);
+            // What follows in the transaction may itself have made the consumer, or taken the key away.
+            let found_nothing = makes_consumers(args, reply).1;
+            let made = self.same_consumers(on, args, reply) || found_nothing;
             self.same_nodes(on, args);
             if made && queued[at + 1..].iter().any(|args| looks_at_consumers(args)) {
                 comparable = comparable.min(at + 1);
