@@ -262,7 +262,8 @@ fn get_keys_and_flags(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> 
     for (position, flags) in positions {
         call.reply.array(2);
         call.reply.bulk(&words[position]);
-        simple_set(&mut call.reply, flags.iter().copied());
+        // That a key spec does not find all keys says nothing about this one.
+        simple_set(&mut call.reply, flags.iter().copied().filter(|flag| *flag != "incomplete"));
     }
     Ok(Outcome::Done)
 }

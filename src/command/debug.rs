@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use claimlog::op::{Object, Refusal};
+
 use super::args::{integer, is};
+use super::context::unix_time;
 use super::spec::{Arity, CommandSpec, Flag, Flags};
 use super::{Call, CommandError, Outcome};
 use crate::config::DebugCommand;
@@ -35,6 +38,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             call.reply.ok();
             Ok(Outcome::Done)
         }
+        [_, sub, _] if is(sub, "OBJECT") => object(call),
         [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => set_active_expire(call, on),
         [_, sub] if is(sub, "HELP") => {
             let lines = [
@@ -43,6 +47,8 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
                 "    Change the replication id that INFO shows.",
                 "LOADAOF",
                 "    Close the data and open them again, from what the last snapshot and the log behind it have.",
+                "OBJECT <key>",
+                "    Show what is known of <key> and its value.",
                 "RELOAD [NOSAVE]",
                 "    Take a snapshot (unless NOSAVE), close the data and open them again. Clients stay connected.",
                 "SET-ACTIVE-EXPIRE (0|1)",
@@ -60,6 +66,21 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// As Redis's line, for those who parse it. There is no address to show.
+fn object(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let object = call.execute(&Object { key: call.key(2) })?.ok_or(Refusal::NoSuchKey)?;
+    let idle_secs = object.idle_ms.map_or_else(|| call.context.started.elapsed().as_secs(), |ms| ms / 1000);
+    let used_unix_secs = unix_time().as_secs().saturating_sub(idle_secs);
+    let line = format!(
+        "Value at:0x0 refcount:1 encoding:stream serializedlength:{} lru:{} lru_seconds_idle:{idle_secs}",
+        object.memory_bytes,
+        // As many bits as Redis has for it.
+        used_unix_secs & 0xff_ffff,
+    );
+    call.reply.simple(line.as_bytes());
+    Ok(Outcome::Done)
 }
 
 /// Whether keys are removed as soon as they expire, or only when somebody asks for something.

@@ -15,7 +15,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     arity: Arity::at_least(7),
     flags: Flags::of(&[Flag::Write, Flag::Blocking]),
     categories: &[Category::Stream],
-    keys: &[KeySpec::keyword("STREAMS", 4, -1, 1, 2).flags(&["RO", "access"])],
+    keys: &[KeySpec::keyword("STREAMS", 4, -1, 1, 2).flags(&["RO", "access", "incomplete"])],
     history: &[
         ("8.4.0", "Added the `CLAIM` option."),
         ("8.10.0", "Added the `MAXCOUNT` and `MAXSIZE` options."),
