@@ -163,11 +163,16 @@ fn unpause(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn reply_mode(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
+    let in_transaction = call.in_transaction();
     let replies = &mut call.session.replies;
     match call.words[2].to_ascii_lowercase().as_slice() {
         b"on" => {
             *replies = Replies::On;
             call.reply.ok();
+        }
+        // EXEC has announced how many replies it gives. In Redis one is missing then.
+        b"off" | b"skip" if in_transaction => {
+            return Err(CommandError::text("ERR replies can't be turned off inside MULTI"));
         }
         b"off" => *replies = Replies::Off,
         b"skip" if *replies == Replies::Off => {}

@@ -140,6 +140,8 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (session, context, reply) = (&mut *call.session, call.context, &mut call.reply);
     let adds = queue.commands.iter().any(|queued| queued.found.spec.flags.has(Flag::DenyOom));
     let size = TransactionSize { bytes: queue.bytes + ROOM_BYTES, adds };
+    // CLIENT KILL may have ended this very connection: when the replies have left.
+    let mut closes = false;
     let ticket = engine.transaction_of(size, |transaction| {
         if watch.as_ref().is_some_and(Watch::dirty) {
             reply.null_array();
@@ -149,12 +151,17 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         for Queued { found, words } in &queue.commands {
             let door = Door::Transaction(transaction);
             reply.set_protocol(session.client.protocol.get());
-            run(*found, words, session, context, reply.reborrow(), door, before.as_ref()).1?;
+            match run(*found, words, session, context, reply.reborrow(), door, before.as_ref()).1? {
+                Outcome::Done => {}
+                Outcome::Close => closes = true,
+                _ => debug_assert!(false, "{} waits inside EXEC", found.spec.name),
+            }
         }
         Ok(())
     });
     call.after = call.after.max(ticket.after);
     match ticket.result {
+        Ok(Ok(())) if closes => Ok(Outcome::Close),
         Ok(Ok(())) => Ok(Outcome::Done),
         Ok(Err(why)) => Err(CommandError::Fatal(why)),
         Err(error) => {
