@@ -10,6 +10,8 @@ mod context;
 #[cfg(test)]
 mod differences;
 mod docs;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod exercise;
 mod glob;
 mod histogram;
 mod id_block;
