@@ -222,6 +222,8 @@ const DEBUG: &[&str] = &[
     "0.5",
     "1e9",
     "CHANGE-REPL-ID",
+    "OBJECT",
+    "s",
     "HELP",
     "x",
 ];
