@@ -178,6 +178,25 @@ fn closing_tells_everyone_who_waits() {
     assert!(engine.visible() >= asked.after, "closing commits what was applied");
 }
 
+/// What happens because time passes is written though nobody asks.
+#[test]
+fn an_expiry_goes_to_the_disk_on_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    engine.execute_blocking(&add("short".into())).unwrap();
+    let (at, only_if) = (ExpireAt::InMs(100), ExpireIf::default());
+    assert!(engine.execute_blocking(&Expire { key: "s".into(), at, only_if }).unwrap());
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let stats = engine.stats();
+        if stats.expired_keys == 1 && stats.durable == stats.applied {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "{stats:?}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn a_panic_inside_a_transaction_ends_the_engine_and_leaves_nothing_of_it() {
     let dir = tempfile::tempdir().unwrap();

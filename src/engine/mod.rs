@@ -394,7 +394,11 @@ impl Engine {
             committed = Some(self.shared.commit_with(writer.as_mut(), true));
         }
         if committed.as_ref().is_none_or(Result::is_ok) {
-            self.shared.core().settings = settings;
+            let mut core = self.shared.core();
+            core.settings = settings;
+            let due_ms = core.next_due_ms();
+            drop(core);
+            self.shared.timer.set(due_ms);
         }
         drop(writer);
         committed.map_or(Ok(()), |committed| self.shared.publish(committed))

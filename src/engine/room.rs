@@ -99,10 +99,11 @@ impl Shared {
             self.make_room();
             let mut core = self.core();
             core.serve_ready(self.clock.wall_ms());
-            let (then, done) = (core.after(), !core.owes_readers());
+            let (then, done, due_ms) = (core.after(), !core.owes_readers(), core.next_due_ms());
             drop(core);
             then.run();
             if done {
+                self.timer.set(due_ms);
                 return;
             }
         }

@@ -166,8 +166,11 @@ impl Waiters {
             if queue.ids.remove(&id) {
                 queue.claiming -= usize::from(waiter.read.claims());
             }
-            if queue.ids.is_empty() {
+            let (nobody, nobody_claims) = (queue.ids.is_empty(), queue.claiming == 0);
+            if nobody_claims {
                 self.set_due(&key, None);
+            }
+            if nobody {
                 self.by_key.remove(&key);
             }
         }

@@ -97,6 +97,8 @@ impl Trim {
                 ids.push(id);
                 Visit::GoOn
             })?;
+            // XSETID may have put the last id back, so that an entry is added which is pending already.
+            ids.extend(appended.map(|appended| appended.id).filter(|id| *id <= through));
             records.extend(forgotten(stream, at, &ids, None)?);
         }
         Ok((removed, records))

@@ -1,6 +1,9 @@
 //! What a stream remembers of its producers: which idempotent id stood for which entry.
 //!
-//! The rows, in the order in which they came, are state and lie in pages. The rows by producer are derived from them.
+//! The rows, in the order in which they came, are state and lie in pages. The rows by producer and by time are derived
+//! from them.
+
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
@@ -54,6 +57,9 @@ pub(crate) struct Dedup {
     rows: Tree<Rows<Remembered>>,
     #[serde(skip)]
     producers: OrdMap<Bytes, Producer>,
+    /// Times and places, the oldest first. A clock that was set back makes that another order than that of the rows.
+    #[serde(skip)]
+    by_time: OrdSet<(u64, u64)>,
 }
 
 /// What is remembered of one producer.
@@ -68,18 +74,24 @@ impl Dedup {
     pub(crate) fn find(&self, producer: &[u8], iid: &[u8], now_ms: u64) -> Result<Option<EntryId>, Needs> {
         let place = self.producers.get(producer).and_then(|producer| producer.by_iid.get(iid));
         let Some(place) = place else { return Ok(None) };
-        Ok(self.rows.get(place)?.filter(|row| !self.is_over(row, now_ms)).map(|row| row.id))
+        Ok(self.rows.get(place)?.filter(|row| !self.is_over(row.at_ms, now_ms)).map(|row| row.id))
     }
 
     /// How many producers and how many idempotent ids are remembered now (Unix ms).
     pub(crate) fn counts(&self, now_ms: u64) -> (u64, u64) {
-        let (mut producers, mut iids) = (self.producers.len() as u64, self.rows.summary().0);
-        for row in self.rows.rows().take_while(|row| self.is_over(row, now_ms)) {
-            iids -= 1;
-            let last = self.producers.get(&row.producer).and_then(|producer| producer.places.get_max());
-            producers -= u64::from(last == Some(&row.place));
+        let mut over: BTreeMap<&Bytes, usize> = BTreeMap::new();
+        for place in
+            self.by_time.iter().take_while(|(at_ms, _)| self.is_over(*at_ms, now_ms)).map(|(_, place)| place)
+        {
+            if let Ok(Some(row)) = self.rows.get(place) {
+                *over.entry(&row.producer).or_default() += 1;
+            }
         }
-        (producers, iids)
+        let forgotten = over.iter().filter(|(producer, rows)| {
+            self.producers.get(**producer).is_some_and(|producer| producer.places.len() == **rows)
+        });
+        let producers = self.producers.len() - forgotten.count();
+        (producers as u64, self.rows.summary().0 - over.values().sum::<usize>() as u64)
     }
 
     /// What is remembered, in the order in which it came.
@@ -87,8 +99,9 @@ impl Dedup {
         self.rows.rows()
     }
 
-    fn is_over(&self, row: &Remembered, now_ms: u64) -> bool {
-        row.at_ms.saturating_add(self.config.duration_secs.saturating_mul(1000)) <= now_ms
+    /// Whether what came at a time is forgotten by another one.
+    fn is_over(&self, at_ms: u64, now_ms: u64) -> bool {
+        at_ms.saturating_add(self.config.duration_secs.saturating_mul(1000)) <= now_ms
     }
 
     /// Remembers one more, and forgets what is too old or too many by then.
@@ -99,8 +112,9 @@ impl Dedup {
         at_ms: u64,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        while let Some(first) = self.rows.first_row()?.filter(|first| self.is_over(first, at_ms)) {
-            let place = first.place;
+        while let Some((_, place)) =
+            self.by_time.get_min().copied().filter(|(came, _)| self.is_over(*came, at_ms))
+        {
             self.forget(place, stamp)?;
         }
         let known = self.producers.get(&producer).and_then(|known| known.by_iid.get(&iid).copied());
@@ -131,6 +145,7 @@ impl Dedup {
 
     fn forget(&mut self, place: u64, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         let Some(row) = self.rows.remove(&place, stamp)? else { return Ok(()) };
+        self.by_time.remove(&(row.at_ms, place));
         if let Some(producer) = self.producers.get_mut(&row.producer) {
             producer.places.remove(&place);
             producer.by_iid.remove(&row.iid);
@@ -145,6 +160,7 @@ impl Dedup {
         let producer = self.producers.entry(row.producer.clone()).or_default();
         producer.by_iid.insert(row.iid.clone(), row.place);
         producer.places.insert(row.place);
+        self.by_time.insert((row.at_ms, row.place));
     }
 
     pub(super) fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
@@ -166,7 +182,7 @@ impl Dedup {
     pub(super) fn check(&self) -> Result<(), String> {
         self.rows.check_rows()?;
         let listed: usize = self.producers.values().map(|producer| producer.places.len()).sum();
-        if listed as u64 != self.rows.summary().0 {
+        if listed as u64 != self.rows.summary().0 || self.by_time.len() != listed {
             return Err(format!(
                 "{} idempotent ids are remembered, and {listed} listed",
                 self.rows.summary().0
@@ -174,8 +190,11 @@ impl Dedup {
         }
         for row in self.rows() {
             let place = self.producers.get(&row.producer).and_then(|known| known.by_iid.get(&row.iid));
-            if place != Some(&row.place) {
-                return Err(format!("the idempotent id of {} is not found by its producer", row.id));
+            if place != Some(&row.place) || !self.by_time.contains(&(row.at_ms, row.place)) {
+                return Err(format!(
+                    "the idempotent id of {} is not found by its producer and its time",
+                    row.id
+                ));
             }
         }
         Ok(())

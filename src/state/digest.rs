@@ -5,7 +5,6 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::State;
 use super::dedup::Dedup;
-use super::entries::Visit;
 use super::group::Group;
 use super::stream::Stream;
 use crate::id::{ConsumerNo, EntryId};
@@ -67,11 +66,11 @@ fn stream_digest(digest: &mut Digest, stream: &Stream) {
     digest.option(stream.expires_ms);
     dedup_digest(digest, &stream.dedup);
     digest.number(stream.entries.len());
-    // Where nodes end decides what `~` trimming removes, so it is content.
-    let nodes = stream.entries.visit_nodes(|node| {
-        digest.number(node.live);
-        digest.id(node.last_id);
-        Visit::GoOn
+    // Where nodes end decides what `~` trimming removes, and what was put into them decides where they end: so it is
+    // content.
+    let nodes = stream.entries.for_each_node(|numbers, last_id| {
+        numbers.into_iter().for_each(|number| digest.number(number));
+        digest.id(last_id);
     });
     digest.number(u64::from(nodes.is_ok()));
     let entries = stream.entries.for_each(|id, fields| {

@@ -367,6 +367,16 @@ impl Entries {
         Ok(bytes)
     }
 
+    /// Calls `each` for every node, in order: with how many entries it has and had, how many bytes Redis would need for
+    /// it, and its last id.
+    pub(super) fn for_each_node(&self, mut each: impl FnMut([u64; 3], EntryId)) -> Result<(), Needs> {
+        self.pages.for_each_leaf(&mut |page: &Page| {
+            for node in &page.nodes {
+                each([node.live.into(), node.deleted.into(), node.redis_bytes], node.last_id);
+            }
+        })
+    }
+
     /// Calls `each` for every entry, in order.
     pub(super) fn for_each(&self, mut each: impl FnMut(EntryId, &Fields)) -> Result<(), Needs> {
         self.pages.for_each_leaf(&mut |page: &Page| {

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a failed unwrap is a failed test")]
 
 mod command;
+mod copies;
 mod crash;
 mod faults;
 mod full;
@@ -13,6 +14,7 @@ mod keys;
 mod model;
 mod seams;
 mod snapshots;
+mod temp;
 mod time;
 mod waiting;
 

@@ -1101,3 +1101,56 @@ fn random_commands_against_the_model() {
     // One seed alone may miss it.
     assert!(all_refused > 50 || seeds(300).len() < 100, "{all_refused}");
 }
+
+/// How many entries a node had decides when the next one is opened, so engines that differ in that have other digests.
+#[test]
+fn what_nodes_had_is_in_the_digest() {
+    let open = || {
+        let settings = Settings { stream_node_max_entries: 3, ..Settings::default() };
+        let options = Options::simulated(SimDisk::new(1).dir(), Arc::new(SimClock::new(5)));
+        options.settings(settings).open().unwrap().0
+    };
+    let id = |ms| EntryId::new(ms, 0);
+    let add = |ms| {
+        let fields = Fields::from_pairs([("field", "value")]);
+        Command::XAdd(XAdd { id: NewId::Exact(id(ms)), ..XAdd::new("s", fields) })
+    };
+    let nodes = Command::XInfoStream(XInfoStream { key: "s".into() });
+    let (one, other) = (open(), open());
+    let delete = Command::XDel(XDel { key: "s".into(), ids: vec![id(2)] });
+    [add(1), add(2), add(3), delete].iter().for_each(|command| drop(command.execute(&one).unwrap()));
+    let (last_id, max_deleted_id) = (id(3), Some(id(2)));
+    let set = Command::XSetId(XSetId { key: "s".into(), last_id, entries_added: Some(3), max_deleted_id });
+    [add(1), add(3), set.clone(), set].iter().for_each(|command| drop(command.execute(&other).unwrap()));
+    assert_eq!(nodes.execute(&one).unwrap(), nodes.execute(&other).unwrap());
+    assert_ne!(one.digest(), other.digest());
+    [&one, &other].into_iter().for_each(|engine| drop(add(4).execute(engine).unwrap()));
+    assert_ne!(nodes.execute(&one).unwrap(), nodes.execute(&other).unwrap());
+}
+
+/// An entry may be pending before it is added: it was trimmed, and XSETID put the last id back.
+#[test]
+fn an_entry_that_is_trimmed_at_once_is_not_pending_any_more() {
+    let options = Options::simulated(SimDisk::new(1).dir(), Arc::new(SimClock::new(5)));
+    let engine = options.open().unwrap().0;
+    let id = EntryId::new(5, 0);
+    let add = |trim| {
+        let fields = Fields::from_pairs([("field", "value")]);
+        XAdd { id: NewId::Exact(id), trim, ..XAdd::new("s", fields) }
+    };
+    let delete_references = Trim { references: References::Delete, ..Keep::Newest(0).exactly() };
+    let (key, group) = (Key::from("s"), Bytes::from("g"));
+    let start = GroupStart::After(EntryId::MIN);
+    let create =
+        XGroupCreate { key: key.clone(), group: group.clone(), start, make_stream: true, entries_read: None };
+    engine.submit(&create).result.unwrap();
+    engine.submit(&add(None)).result.unwrap();
+    engine.submit(&XReadGroup::new("g", "consumer", "s")).result.unwrap();
+    engine.submit(&XTrim { key: key.clone(), trim: Keep::Newest(0).exactly() }).result.unwrap();
+    let last_id = EntryId::new(4, 0);
+    let set = XSetId { key: key.clone(), last_id, entries_added: None, max_deleted_id: None };
+    engine.submit(&set).result.unwrap();
+    engine.submit(&add(Some(delete_references))).result.unwrap();
+    let summary = engine.submit(&XPendingSummary { key, group }).result.unwrap();
+    assert_eq!(summary.count, 0);
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use claimlog::engine::{BlockingRead, Engine, Options, ReadOrWait, Ticket, Waiting, Watch};
 use claimlog::io::sim::{SimClock, SimDisk};
 use claimlog::op::*;
+use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{EntryId, Error, Fields};
 
 /// An engine and its clock, which begins at a million.
@@ -149,6 +150,46 @@ fn what_is_released_wakes_at_once_and_first_come_first() {
         .unwrap();
     let got: Vec<u64> = got(reader).unwrap().into_iter().map(|(id, ..)| id).collect();
     assert_eq!(got, [3, 1]);
+}
+
+/// Also by those who come after a restart, from a snapshot and from the log.
+#[test]
+fn the_order_of_releases_is_kept() {
+    for snapshot in [false, true] {
+        let (clock, disk, place) =
+            (Arc::new(SimClock::new(1_000_000)), SimDisk::new(1), MemoryPlace::new("a"));
+        let open = || {
+            let options = Options::simulated(disk.dir(), Arc::clone(&clock) as _);
+            let engine = options.snapshot_place(Arc::new(place.clone())).open().unwrap().0;
+            World { engine, clock: Arc::clone(&clock) }
+        };
+        let order = |released: [u64; 5]| {
+            let world = open();
+            world.run(&Flush { db: None });
+            world.create("s");
+            (1..=4).for_each(|id| world.add("s", id));
+            world.run(&read("dead"));
+            for id in released {
+                let (key, group, ids) = ("s".into(), "g".into(), ids([id]));
+                let mode = NackMode::Fatal;
+                world.run(&XNack { key, group, mode, ids, retry_count: None, force: false });
+            }
+            if snapshot {
+                world.engine.snapshot().unwrap();
+            }
+            let digest = world.engine.digest();
+            world.engine.close().unwrap();
+            let world = open();
+            assert_eq!(world.engine.digest(), digest);
+            world.engine.check().unwrap();
+            let reads = world.run(&claiming("reader", 1_000_000_000));
+            let got: Vec<u64> = reads[0].entries.iter().map(|entry| entry.id.ms).collect();
+            world.engine.close().unwrap();
+            got
+        };
+        assert_eq!(order([3, 4, 1, 3, 2]), [4, 1, 3, 2]);
+        assert_eq!(order([2, 1, 2, 4, 3]), [1, 2, 4, 3]);
+    }
 }
 
 /// A reference to an entry that is gone is never handed out, and nobody is woken for it again and again.
@@ -301,4 +342,51 @@ fn what_had_expired_before_it_was_watched_is_no_change() {
     let watch = world.watch("s");
     world.expire("s", 10);
     assert!(watch.dirty(), "setting an expiry is a change");
+}
+
+/// Also where keys are not removed on their own: whoever is woken by time does not get what has expired.
+#[test]
+fn a_reader_that_is_woken_by_time_does_not_see_what_has_expired() {
+    let world = World::new();
+    let settings = world.engine.settings();
+    world.engine.set_settings(claimlog::engine::Settings { active_expiry: false, ..settings }).unwrap();
+    world.create("s");
+    world.add("s", 1);
+    world.run(&read("dead"));
+    world.expire("s", 50);
+    let reader = world.wait(claiming("reader", 100));
+    world.pass(60);
+    assert_eq!(world.engine.stats().keys[0], 1, "nobody asks for it");
+    world.pass(40);
+    let told = ticket(reader).expect("it is told").result;
+    assert!(matches!(told, Err(Error::Refused(Refusal::NoSuchGroupToRead { .. }))), "{told:?}");
+}
+
+/// A clock that was ahead for a moment does not keep a stream from forgetting.
+#[test]
+fn idempotent_ids_are_forgotten_though_the_clock_was_ahead() {
+    let world = World::new();
+    let add = |producer: String| {
+        let once = Some(Idempotent { producer: producer.into(), iid: Bytes::from("iid") });
+        world.run(&XAdd { once, ..XAdd::new("s", Fields::from_pairs([("field", "value")])) });
+    };
+    let tracked = || {
+        let info = world.run(&XInfoStream { key: "s".into() });
+        (info.pids_tracked, info.iids_tracked)
+    };
+    world.clock.set_wall_ms(1_000_000_000);
+    add("ahead".into());
+    world.clock.set_wall_ms(1_000_000);
+    for producer in 0..200 {
+        world.clock.advance(Duration::from_secs(1));
+        add(producer.to_string());
+    }
+    assert_eq!(tracked(), (101, 101));
+    let bytes = world.run(&Object { key: "s".into() }).unwrap().memory_bytes;
+    world.clock.advance(Duration::from_secs(99));
+    assert_eq!(tracked(), (2, 2));
+    add("last".into());
+    let left = world.run(&Object { key: "s".into() }).unwrap().memory_bytes;
+    assert!(left < bytes, "what is forgotten takes no memory: {left}, {bytes}");
+    assert_eq!(tracked(), (3, 3));
 }
