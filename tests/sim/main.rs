@@ -14,7 +14,6 @@ mod keys;
 mod model;
 mod seams;
 mod snapshots;
-mod temp;
 mod time;
 mod waiting;
 
