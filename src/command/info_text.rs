@@ -180,10 +180,9 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "current_fork_perc", "0.00");
     zeros(out, &["current_save_keys_processed", "current_save_keys_total"]);
     let snapshots = &outside.stats.snapshots;
-    let newest = snapshots.stores.iter().filter_map(|store| store.seq).max().unwrap_or_default();
     let seconds = |time: Option<Duration>| time.map_or(-1, |time| time.as_secs() as i64);
     let status = if snapshots.last_error.is_none() { "ok" } else { "err" };
-    line(out, "rdb_changes_since_last_save", outside.stats.applied.saturating_sub(newest.get()));
+    line(out, "rdb_changes_since_last_save", outside.stats.unsaved_changes);
     line(out, "rdb_bgsave_in_progress", u8::from(snapshots.running.is_some()));
     line(out, "rdb_last_save_time", context.last_save_unix_secs(snapshots));
     line(out, "rdb_last_bgsave_status", status);

@@ -47,6 +47,24 @@ pub(crate) struct Config {
     pub(crate) latency_percentiles: Vec<f64>,
     /// Who may use DEBUG.
     pub(crate) debug_command: DebugCommand,
+    /// Switches that are kept, and change nothing, by [`Accepted`].
+    pub(crate) accepted: [bool; Accepted::COUNT],
+}
+
+/// Switches of Redis that may be set either way, because what they change can't be seen: how the log is written anew,
+/// and whether keys are freed by another thread (here always).
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Accepted {
+    AofUseRdbPreamble,
+    LazyEviction,
+    LazyExpire,
+    LazyServerDel,
+    LazyUserDel,
+    LazyUserFlush,
+}
+
+impl Accepted {
+    const COUNT: usize = Self::LazyUserFlush as usize + 1;
 }
 
 /// Who may use DEBUG (`enable-debug-command`).
@@ -79,6 +97,8 @@ impl Default for Config {
             latency_tracking: true,
             latency_percentiles: vec![50.0, 99.0, 99.9],
             debug_command: DebugCommand::Local,
+            // As in Redis: only the first is on.
+            accepted: std::array::from_fn(|at| at == Accepted::AofUseRdbPreamble as usize),
         }
     }
 }

@@ -3,7 +3,7 @@
 use claimlog::op::DbIndex;
 use claimlog::resp::parse_integer;
 
-use super::{Config, DebugCommand, sync_mode, sync_mode_name};
+use super::{Accepted, Config, DebugCommand, sync_mode, sync_mode_name};
 
 /// One setting.
 pub(crate) struct Row {
@@ -59,10 +59,21 @@ macro_rules! immutable {
     };
 }
 
+/// A switch that clients and test suites turn, and that nothing here depends on.
+macro_rules! accepted {
+    ($name:literal, $which:expr) => {
+        row_of(
+            $name,
+            |config| yes_or_no(config.accepted[$which as usize]),
+            Set::Switch(|config, on| config.accepted[$which as usize] = on),
+        )
+    };
+}
+
 /// All settings, sorted by name.
 pub(crate) static ROWS: &[Row] = &[
     fixed!("activedefrag", "no"),
-    fixed!("aof-use-rdb-preamble", "yes"),
+    accepted!("aof-use-rdb-preamble", Accepted::AofUseRdbPreamble),
     row_of(
         "appendfsync",
         |config| sync_mode_name(config.engine.sync_mode).into(),
@@ -91,11 +102,11 @@ pub(crate) static ROWS: &[Row] = &[
         Set::Switch(|config, on| config.latency_tracking = on),
     ),
     row_of("latency-tracking-info-percentiles", percentiles, Set::Text(set_percentiles)),
-    fixed!("lazyfree-lazy-eviction", "no"),
-    fixed!("lazyfree-lazy-expire", "no"),
-    fixed!("lazyfree-lazy-server-del", "no"),
-    fixed!("lazyfree-lazy-user-del", "no"),
-    fixed!("lazyfree-lazy-user-flush", "no"),
+    accepted!("lazyfree-lazy-eviction", Accepted::LazyEviction),
+    accepted!("lazyfree-lazy-expire", Accepted::LazyExpire),
+    accepted!("lazyfree-lazy-server-del", Accepted::LazyServerDel),
+    accepted!("lazyfree-lazy-user-del", Accepted::LazyUserDel),
+    accepted!("lazyfree-lazy-user-flush", Accepted::LazyUserFlush),
     immutable!("logfile", ""),
     row_of("maxclients", |config| config.clients_max.to_string(), Set::Text(set_maxclients)),
     fixed!("maxmemory", 0),
