@@ -258,3 +258,23 @@ fn waiting_for_replicas_can_be_ended() {
         }
     });
 }
+
+/// As Redis counts: a delivery of many entries is one change, and reading one's history again is none.
+#[test]
+fn unsaved_changes_are_counted_as_redis_counts_them() {
+    let server = Server::start(Kind::Claimlog);
+    let mut client = server.client();
+    for line in ["XADD s 1-0 a b", "XADD s 2-0 a b", "XGROUP CREATE s g 0", "XGROUP CREATECONSUMER s g c"] {
+        client.run(line);
+    }
+    let changes = |client: &mut Client| -> u64 {
+        info(client, "persistence", "rdb_changes_since_last_save").parse().unwrap()
+    };
+    let before = changes(&mut client);
+    client.run("XREADGROUP GROUP g c STREAMS s >");
+    assert_eq!(changes(&mut client), before + 1);
+    client.run("XREADGROUP GROUP g c STREAMS s 0");
+    assert_eq!(changes(&mut client), before + 1);
+    assert_eq!(client.run("SAVE"), ok());
+    assert_eq!(changes(&mut client), 0);
+}
