@@ -65,8 +65,8 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
          to HELLO.",
     ),
     (
-        "fields that XINFO has since 7.2, 8.6 and 8.8",
-        "taken out of our replies before they are compared, wherever XINFO has them, by `without_later_fields`: \
+        "fields that XINFO has since 7.2, 8.6 and 8.8; that XREADGROUP's key spec is incomplete, since 8.10",
+        "taken out of our replies before they are compared, by `without_later_fields`: \
          LATER_FIELDS has their names. The vectors check them.",
     ),
     (
@@ -132,7 +132,7 @@ const LATER_FIELDS: &[&[u8]] = &[
     b"nacked-count",
 ];
 
-/// What our XINFO says beyond that of 7.0, taken out: here, and nowhere else.
+/// What our XINFO and COMMAND say beyond those of 7.0, taken out: here, and nowhere else.
 pub(crate) fn without_later_fields(args: &[Vec<u8>], reply: &mut Value) {
     fn strip(value: &mut Value) {
         match value {
@@ -156,8 +156,20 @@ pub(crate) fn without_later_fields(args: &[Vec<u8>], reply: &mut Value) {
             _ => {}
         }
     }
-    if upper(args.first()) == b"XINFO" {
-        strip(reply);
+    fn strip_incomplete(value: &mut Value) {
+        match value {
+            Value::Map(pairs) => pairs.iter_mut().for_each(|(_, value)| strip_incomplete(value)),
+            Value::Array(items) | Value::Set(items) => {
+                items.retain(|item| *item != Value::Simple(b"incomplete".to_vec()));
+                items.iter_mut().for_each(strip_incomplete);
+            }
+            _ => {}
+        }
+    }
+    match upper(args.first()).as_slice() {
+        b"XINFO" => strip(reply),
+        b"COMMAND" => strip_incomplete(reply),
+        _ => {}
     }
 }
 
