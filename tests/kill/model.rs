@@ -100,6 +100,17 @@ pub(crate) enum Op {
     Transaction(Vec<Op>),
 }
 
+impl Op {
+    /// Whether the key goes in it, if only for a moment.
+    pub(crate) fn deletes_the_key(&self) -> bool {
+        match self {
+            Self::DeleteKey => true,
+            Self::Transaction(steps) => steps.iter().any(Self::deletes_the_key),
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Claim {
     pub(crate) group: String,

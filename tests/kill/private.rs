@@ -101,7 +101,7 @@ impl Private {
         let got = observe(client, &self.key).map_err(|e| self.report(&e))?;
         let in_flight = self.in_flight.take().unwrap_or(InFlight { ops: Vec::new(), sent: 0 });
         // What was added and then went with its key has left no id: any will do, for it went too.
-        let deletes = in_flight.ops.iter().any(|op| matches!(op, Op::DeleteKey));
+        let deletes = in_flight.ops.iter().any(Op::deletes_the_key);
         let gone = deletes.then_some((u64::MAX - 1, 0));
         let found = |token: &str| -> Option<Id> {
             let entries = got.0.iter().flat_map(|stream| &stream.entries);
