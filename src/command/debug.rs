@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use claimlog::op::{Object, Refusal};
+use claimlog::EntryId;
+use claimlog::op::{Object, Refusal, XRange};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::args::{integer, is};
 use super::context::unix_time;
@@ -38,6 +40,9 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             call.reply.ok();
             Ok(Outcome::Done)
         }
+        [_, sub, keys @ ..] if is(sub, "DIGEST-VALUE") => digest_value(call, keys.len()),
+        // As it is sent, for those who try how a client takes an error.
+        [_, sub, text] if is(sub, "ERROR") => Err(CommandError::Reply(text.to_vec().into())),
         [_, sub, _] if is(sub, "OBJECT") => object(call),
         [_, sub, on] if is(sub, "SET-ACTIVE-EXPIRE") => set_active_expire(call, on),
         [_, sub] if is(sub, "HELP") => {
@@ -45,6 +50,10 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
                 "DEBUG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
                 "CHANGE-REPL-ID",
                 "    Change the replication id that INFO shows.",
+                "DIGEST-VALUE <key> [<key> ...]",
+                "    Show a digest of the entries of each <key>: equal for equal entries.",
+                "ERROR <string>",
+                "    Answer with <string> as an error.",
                 "LOADAOF",
                 "    Close the data and open them again, from what the last snapshot and the log behind it have.",
                 "OBJECT <key>",
@@ -66,6 +75,33 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         _ => Err(call.subcommand_syntax()),
     }
+}
+
+/// Digests of streams as Redis understands them: of entries only, and nothing but zeros where there is none.
+fn digest_value(call: &mut Call<'_, '_>, keys: usize) -> Result<Outcome, CommandError> {
+    let (first, last) = (EntryId::MIN, EntryId::MAX);
+    let mut digests = Vec::with_capacity(keys);
+    for at in 2..2 + keys {
+        let range = XRange { key: call.key(at), first, last, count: None, reverse: false };
+        let mut digest = Xxh3::new();
+        let entries = call.execute(&range)?;
+        for entry in entries.iter().flatten() {
+            digest.update(&entry.id.ms.to_le_bytes());
+            digest.update(&entry.id.seq.to_le_bytes());
+            digest.update(&(entry.fields.len() as u64).to_le_bytes());
+            for part in entry.fields.iter().flat_map(|(name, value)| [name, value]) {
+                digest.update(&(part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+        digests.push(entries.map_or(0, |_| digest.digest128()));
+    }
+    call.reply.array(keys);
+    for digest in digests {
+        // As long as a SHA-1.
+        call.reply.simple(format!("{digest:040x}").as_bytes());
+    }
+    Ok(Outcome::Done)
 }
 
 /// As Redis's line, for those who parse it. There is no address to show.

@@ -4,6 +4,7 @@
 //! along when the lock is left ([`After`]) and dealt with outside.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::Ticket;
@@ -297,25 +298,32 @@ impl Core {
     }
 
     /// Sets when readers of a key who would claim may find something though nothing happens. They found nothing now.
-    pub(super) fn schedule_claims(&mut self, key: &Key, now_ms: u64) {
+    fn schedule_claims(&mut self, key: &Key, now_ms: u64) {
         if !self.waiters.is_awaited_by_claims(key) {
             return;
         }
-        let mut known: Vec<(bytes::Bytes, u64)> = Vec::new();
+        let mut known: HashSet<(bytes::Bytes, u64)> = HashSet::new();
         let mut due: Option<u64> = None;
         for id in self.waiters.of(key) {
             let Some(read) = self.waiters.read(id) else { continue };
             let BlockingRead::Group(read) = &*read else { continue };
             let Some(min_idle_ms) = read.claim else { continue };
-            let kind = (read.group.clone(), min_idle_ms);
-            if known.contains(&kind) {
-                continue;
+            if known.insert((read.group.clone(), min_idle_ms)) {
+                let wakes_at = read.wakes_at(&self.state, &key.name, now_ms);
+                due = due.into_iter().chain(wakes_at).min();
             }
-            known.push(kind);
-            let wakes_at = read.wakes_at(&self.state, &key.name, now_ms);
-            due = due.into_iter().chain(wakes_at).min();
         }
         self.waiters.set_due(key, due);
+    }
+
+    /// The same for a reader that has just got in line.
+    pub(super) fn schedule_claims_of(&mut self, read: &BlockingRead, now_ms: u64) {
+        let BlockingRead::Group(group_read) = read else { return };
+        for key in read.keys() {
+            if let Some(due_ms) = group_read.wakes_at(&self.state, &key.name, now_ms) {
+                self.waiters.set_due_by(&key, due_ms);
+            }
+        }
     }
 
     /// Whether the batch so far has room, its last step being for that.
@@ -434,7 +442,7 @@ impl Core {
     /// Serves who waits for a key, first come first, each as a batch of its own. Who finds nothing keeps its place.
     /// `false`: the next segment is missing.
     fn serve(&mut self, key: &Key, now_ms: u64) -> bool {
-        let mut dry: Vec<(bytes::Bytes, Option<u64>)> = Vec::new();
+        let mut dry: HashSet<(bytes::Bytes, Option<u64>)> = HashSet::new();
         for id in self.waiters.of(key) {
             let Some(read) = self.waiters.read(id) else { continue };
             // Readers of one group compete: when one found nothing, those like it behind it won't either.

@@ -269,9 +269,8 @@ impl Engine {
             let outcome = match answer {
                 Ok(Some(reply)) => ReadOrWait::Now(Ticket { result: Ok(reply), after }),
                 Ok(None) => {
-                    let keys = read.keys();
                     let waiting = core.waiters.add(read, Arc::clone(&self.shared));
-                    keys.iter().for_each(|key| core.schedule_claims(key, now_ms));
+                    core.schedule_claims_of(waiting.read(), now_ms);
                     ReadOrWait::Waiting(waiting)
                 }
                 Err(error) => ReadOrWait::Now(Ticket { result: Err(error), after }),

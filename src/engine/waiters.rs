@@ -144,6 +144,14 @@ impl Waiters {
         }
     }
 
+    /// The same, but no later than was known.
+    pub(super) fn set_due_by(&mut self, key: &Key, due_ms: u64) {
+        let known = self.by_key.get(key).and_then(|queue| queue.due_ms);
+        if known.is_none_or(|known| due_ms < known) {
+            self.set_due(key, Some(due_ms));
+        }
+    }
+
     /// When the first of them may (Unix ms).
     pub(super) fn next_due_ms(&self) -> Option<u64> {
         self.dues.first().map(|(due_ms, _)| *due_ms)

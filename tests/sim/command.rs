@@ -192,6 +192,12 @@ fn ids(rng: &mut SimRng) -> Vec<EntryId> {
     (0..1 + rng.below(4)).map(|_| id(rng)).collect()
 }
 
+/// Many that may be there, in an order of their own.
+fn many_ids(rng: &mut SimRng) -> Vec<EntryId> {
+    let first = rng.below(30);
+    (0..30).map(|step| EntryId::new((first + step * 7) % 30, rng.below(3))).collect()
+}
+
 fn count(rng: &mut SimRng) -> Option<u64> {
     (!rng.one_in(3)).then(|| 1 + rng.below(5))
 }
@@ -370,7 +376,8 @@ pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
             let modes = [NackMode::Silent, NackMode::Fail, NackMode::Fatal];
             let mode = modes[rng.below(3) as usize];
             let retry_count = rng.one_in(4).then(|| rng.below(9));
-            Command::XNack(XNack { key, group, mode, ids: ids(rng), retry_count, force: rng.one_in(4) })
+            let ids = if rng.one_in(3) { many_ids(rng) } else { ids(rng) };
+            Command::XNack(XNack { key, group, mode, ids, retry_count, force: rng.one_in(4) })
         }
         55 if rng.one_in(2) => Command::XCfgSet(XCfgSet {
             key,

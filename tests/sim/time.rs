@@ -152,6 +152,63 @@ fn what_is_released_wakes_at_once_and_first_come_first() {
     assert_eq!(got, [3, 1]);
 }
 
+/// What others deliver and claim meanwhile decides when.
+#[test]
+fn a_reader_that_claims_is_woken_for_what_became_pending_since() {
+    let world = World::new();
+    world.create("s");
+    world.add("s", 1);
+    world.run(&read("dead"));
+    let reader = world.wait(claiming("reader", 500));
+    world.pass(100);
+    let (key, group) = (Key::from("s"), Bytes::from("g"));
+    let claim = XClaim {
+        key: key.clone(),
+        group: group.clone(),
+        consumer: Bytes::from("other"),
+        min_idle_ms: 0,
+        ids: ids([1]),
+        delivered: Some(DeliveryTime::IdleMs(450)),
+        retry_count: None,
+        force: false,
+        just_id: false,
+        last_id: None,
+    };
+    assert_eq!(world.run(&claim).len(), 1);
+    world.pass(49);
+    assert_eq!(world.engine.stats().waiters, 1, "one millisecond is left");
+    world.pass(1);
+    assert_eq!(got(reader), Some(vec![(1, 500, 2)]));
+    assert_eq!(world.run(&XAck { key: key.clone(), group: group.clone(), ids: ids([1]) }), 1);
+    let reader = world.wait(claiming("reader", 500));
+    // The group begins anew, which tells no reader that waits, and somebody else gets the entry.
+    world.run(&XGroupSetId { key, group, start: GroupStart::After(EntryId::MIN), entries_read: None });
+    assert_eq!(world.run(&read("other")).len(), 1);
+    world.pass(499);
+    assert_eq!(world.engine.stats().waiters, 1, "one millisecond is left");
+    world.pass(1);
+    assert_eq!(got(reader), Some(vec![(1, 500, 1)]));
+}
+
+/// Each has a time of its own. (When each was compared with all others, this took minutes.)
+#[test]
+fn thousands_of_readers_claim_at_their_own_times() {
+    const READERS: u64 = 3000;
+    let world = World::new();
+    world.create("s");
+    world.add("s", 1);
+    world.run(&read("dead"));
+    let claim = |at| world.wait(claiming("reader", 2 * READERS - at));
+    let mut readers: Vec<Waiting> = (0..READERS).map(claim).collect();
+    world.pass(READERS);
+    assert_eq!(world.engine.stats().waiters, READERS);
+    world.pass(1);
+    assert_eq!(world.engine.stats().waiters, READERS - 1);
+    assert_eq!(got(readers.pop().unwrap()), Some(vec![(1, READERS + 1, 1)]));
+    world.add("s", 2);
+    assert_eq!(world.engine.stats().waiters, READERS - 2);
+}
+
 /// Also by those who come after a restart, from a snapshot and from the log.
 #[test]
 fn the_order_of_releases_is_kept() {
@@ -326,6 +383,27 @@ fn readers_of_a_group_are_told_what_becomes_of_their_key() {
         }
         assert!(watch.dirty(), "{what}: and so is who watches it");
     }
+}
+
+/// Though their numbers are the same, consumers of a copy are seen on their own from then on.
+#[test]
+fn consumers_of_a_copy_were_seen_when_those_of_the_original_were() {
+    let world = World::new();
+    world.create("s");
+    world.add("s", 1);
+    world.run(&read("c"));
+    world.pass(500);
+    // It is seen, and gets nothing.
+    assert!(world.run(&read("c")).is_empty());
+    world.pass(100);
+    assert!(world.run(&Copy { from: "s".into(), to: "copy".into(), replace: false }));
+    let idle = |key: &str| {
+        let consumers = world.run(&XInfoConsumers { key: key.into(), group: Bytes::from("g") });
+        (consumers[0].idle_ms, consumers[0].inactive_ms)
+    };
+    assert_eq!((idle("s"), idle("copy")), ((100, Some(600)), (100, Some(600))));
+    world.run(&read("c"));
+    assert_eq!((idle("s"), idle("copy")), ((0, Some(600)), (100, Some(600))));
 }
 
 #[test]
