@@ -42,17 +42,19 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
     ..CommandSpec::DEFAULT
 };
 
+/// What those have in common that are refused, which is nearly all.
+const REFUSED: CommandSpec =
+    CommandSpec { group: "cluster", complexity: "O(1)", run: disabled, ..CommandSpec::DEFAULT };
+
 static ADDSLOTS: CommandSpec = CommandSpec {
     name: "cluster|addslots",
     arity: Arity::at_least(3),
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Assign new hash slots to receiving node",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of hash slot arguments",
     args: &[Arg::integer("slot").many()],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static ADDSLOTSRANGE: CommandSpec = CommandSpec {
@@ -61,11 +63,9 @@ static ADDSLOTSRANGE: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Assign new hash slots to receiving node",
     since: "7.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
     args: &[Arg::block("start-slot_end-slot", &[Arg::integer("start-slot"), Arg::integer("end-slot")]).many()],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static BUMPEPOCH: CommandSpec = CommandSpec {
@@ -75,10 +75,7 @@ static BUMPEPOCH: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Advance the cluster config epoch",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static COUNT_FAILURE_REPORTS: CommandSpec = CommandSpec {
@@ -88,11 +85,9 @@ static COUNT_FAILURE_REPORTS: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Return the number of failure reports active for a given node",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the number of failure reports",
     args: &[Arg::string("node-id")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static COUNTKEYSINSLOT: CommandSpec = CommandSpec {
@@ -101,11 +96,8 @@ static COUNTKEYSINSLOT: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Stale]),
     summary: "Return the number of local keys in the specified hash slot",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[Arg::integer("slot")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static DELSLOTS: CommandSpec = CommandSpec {
@@ -114,11 +106,9 @@ static DELSLOTS: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Set hash slots as unbound in receiving node",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of hash slot arguments",
     args: &[Arg::integer("slot").many()],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static DELSLOTSRANGE: CommandSpec = CommandSpec {
@@ -127,11 +117,9 @@ static DELSLOTSRANGE: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Set hash slots as unbound in receiving node",
     since: "7.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of the slots between the start slot and end slot arguments.",
     args: &[Arg::block("start-slot_end-slot", &[Arg::integer("start-slot"), Arg::integer("end-slot")]).many()],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static FAILOVER: CommandSpec = CommandSpec {
@@ -140,13 +128,10 @@ static FAILOVER: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Forces a replica to perform a manual failover of its master.",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[
         Arg::one_of("options", &[Arg::word("force", "FORCE"), Arg::word("takeover", "TAKEOVER")]).optional()
     ],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static FLUSHSLOTS: CommandSpec = CommandSpec {
@@ -155,10 +140,7 @@ static FLUSHSLOTS: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Delete a node's own slots information",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static FORGET: CommandSpec = CommandSpec {
@@ -167,11 +149,8 @@ static FORGET: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Remove a node from the nodes table",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[Arg::string("node-id")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static GETKEYSINSLOT: CommandSpec = CommandSpec {
@@ -181,11 +160,9 @@ static GETKEYSINSLOT: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Return local key names in the specified hash slot",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(log(N)) where N is the number of requested keys",
     args: &[Arg::integer("slot"), Arg::integer("count")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static HELP: CommandSpec = CommandSpec {
@@ -194,10 +171,7 @@ static HELP: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Loading, Flag::Stale]),
     summary: "Show helpful text about the different subcommands",
     since: "5.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static INFO: CommandSpec = CommandSpec {
@@ -207,10 +181,7 @@ static INFO: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Provides info about Redis Cluster node state",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static KEYSLOT: CommandSpec = CommandSpec {
@@ -219,11 +190,9 @@ static KEYSLOT: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Stale]),
     summary: "Returns the hash slot of the specified key",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the number of bytes in the key",
     args: &[Arg::string("key")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static LINKS: CommandSpec = CommandSpec {
@@ -233,10 +202,8 @@ static LINKS: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Returns a list of all TCP links to and from peer nodes in cluster",
     since: "7.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of Cluster nodes",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static MEET: CommandSpec = CommandSpec {
@@ -245,16 +212,13 @@ static MEET: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Force a node cluster to handshake with another node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     history: &[("4.0.0", "Added the optional `cluster_bus_port` argument.")],
     args: &[
         Arg::string("ip"),
         Arg::integer("port"),
         Arg::integer("cluster_bus_port").since("4.0.0").optional(),
     ],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static MYID: CommandSpec = CommandSpec {
@@ -263,10 +227,7 @@ static MYID: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Stale]),
     summary: "Return the node id",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static NODES: CommandSpec = CommandSpec {
@@ -276,10 +237,8 @@ static NODES: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Get Cluster config for the node",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of Cluster nodes",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static REPLICAS: CommandSpec = CommandSpec {
@@ -289,11 +248,8 @@ static REPLICAS: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "List replica nodes of the specified master node",
     since: "5.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[Arg::string("node-id")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static REPLICATE: CommandSpec = CommandSpec {
@@ -302,11 +258,8 @@ static REPLICATE: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Reconfigure a node as a replica of the specified master node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[Arg::string("node-id")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static RESET: CommandSpec = CommandSpec {
@@ -315,11 +268,9 @@ static RESET: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Noscript, Flag::Stale]),
     summary: "Reset a Redis Cluster node",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the number of known nodes. The command may execute a FLUSHALL as a side effect.",
     args: &[Arg::one_of("hard_soft", &[Arg::word("hard", "HARD"), Arg::word("soft", "SOFT")]).optional()],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SAVECONFIG: CommandSpec = CommandSpec {
@@ -328,10 +279,7 @@ static SAVECONFIG: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Forces the node to save cluster state on disk",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SET_CONFIG_EPOCH: CommandSpec = CommandSpec {
@@ -340,11 +288,8 @@ static SET_CONFIG_EPOCH: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Set the configuration epoch in a new node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[Arg::integer("config-epoch")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SETSLOT: CommandSpec = CommandSpec {
@@ -353,8 +298,6 @@ static SETSLOT: CommandSpec = CommandSpec {
     flags: Flags::of(&[Flag::Admin, Flag::Stale, Flag::NoAsyncLoading]),
     summary: "Bind a hash slot to a specific node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     args: &[
         Arg::integer("slot"),
         Arg::one_of(
@@ -367,8 +310,7 @@ static SETSLOT: CommandSpec = CommandSpec {
             ],
         ),
     ],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SHARDS: CommandSpec = CommandSpec {
@@ -378,10 +320,8 @@ static SHARDS: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Get array of cluster slots to node mappings",
     since: "7.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of cluster nodes",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SLAVES: CommandSpec = CommandSpec {
@@ -392,12 +332,9 @@ static SLAVES: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "List replica nodes of the specified master node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
     doc_flags: &["deprecated"],
     args: &[Arg::string("node-id")],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 static SLOTS: CommandSpec = CommandSpec {
@@ -408,12 +345,10 @@ static SLOTS: CommandSpec = CommandSpec {
     tips: &["nondeterministic_output"],
     summary: "Get array of Cluster slot to node mappings",
     since: "3.0.0",
-    group: "cluster",
     complexity: "O(N) where N is the total number of Cluster nodes",
     history: &[("4.0.0", "Added node IDs."), ("7.0.0", "Added additional networking metadata field.")],
     doc_flags: &["deprecated"],
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 pub(crate) static SPEC_ASKING: CommandSpec = CommandSpec {
@@ -423,10 +358,7 @@ pub(crate) static SPEC_ASKING: CommandSpec = CommandSpec {
     categories: &[Category::Connection],
     summary: "Sent by cluster clients after an -ASK redirect",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 pub(crate) static SPEC_READONLY: CommandSpec = CommandSpec {
@@ -436,10 +368,7 @@ pub(crate) static SPEC_READONLY: CommandSpec = CommandSpec {
     categories: &[Category::Connection],
     summary: "Enables read queries for a connection to a cluster replica node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 pub(crate) static SPEC_READWRITE: CommandSpec = CommandSpec {
@@ -449,10 +378,7 @@ pub(crate) static SPEC_READWRITE: CommandSpec = CommandSpec {
     categories: &[Category::Connection],
     summary: "Disables read queries for a connection to a cluster replica node",
     since: "3.0.0",
-    group: "cluster",
-    complexity: "O(1)",
-    run: disabled,
-    ..CommandSpec::DEFAULT
+    ..REFUSED
 };
 
 fn disabled(_: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
