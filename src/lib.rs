@@ -10,6 +10,8 @@
 
 pub mod engine;
 pub mod error;
+#[cfg(feature = "sim")]
+pub mod history;
 pub mod io;
 pub mod op;
 pub mod record;

@@ -16,6 +16,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("record", &["id"]),
     ("wal", &["id", "io"]),
     ("snapshot", &["id"]),
+    // It knows the commands, and nothing of how we do them.
+    ("history", &["id"]),
     ("state", &["id", "fields", "record"]),
     ("op", &["id", "fields", "record", "state"]),
     ("error", &["op", "wal"]),
