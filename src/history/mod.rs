@@ -66,6 +66,10 @@ struct Call {
     told: Option<Outcome>,
     when: Window,
     highest_ms: u64,
+    /// Whether `when` is known, and not only between what.
+    decided: bool,
+    /// Whether the disk may have been full.
+    full: bool,
     /// The call that stands for a reader's getting in line, answered by nobody.
     line: Option<CallId>,
 }
@@ -74,6 +78,8 @@ struct Call {
 enum Event {
     Called(CallId),
     Answered(CallId),
+    TookPlace(CallId),
+    Dropped(CallId),
     Crashed { crash: Crash, synced: usize },
     Observed { key: Name, found: Option<Box<Stream>>, now: Now },
     Note(String),
@@ -88,6 +94,7 @@ pub struct History {
     /// Everything before this event is durable whatever the mode.
     synced: usize,
     highest_ms: u64,
+    full: bool,
     search: Search,
     rules: Rules,
     /// Which entry has which id, from every reply that shows it.
@@ -148,6 +155,7 @@ impl History {
             open: Vec::new(),
             synced: 0,
             highest_ms: 0,
+            full: false,
             search: Search::default(),
             rules,
             ids: HashMap::new(),
@@ -178,7 +186,16 @@ impl History {
         self.clock(now_ms);
         let id = CallId(self.calls.len());
         let (when, highest_ms) = (Window::exactly(now_ms), self.highest_ms);
-        self.calls.push(Call { client: client.into(), op, told: None, when, highest_ms, line });
+        self.calls.push(Call {
+            client: client.into(),
+            op,
+            told: None,
+            when,
+            highest_ms,
+            decided: false,
+            full: self.full,
+            line,
+        });
         self.events.push(Event::Called(id));
         self.open.push(id);
         id
@@ -194,14 +211,55 @@ impl History {
         self.events.push(Event::Answered(call));
     }
 
+    /// The call has taken place by now, for a recorder that knows it. Where a crash may take back what was answered
+    /// ([`Crash::LosesUnsynced`]) the order of calls that have nothing to do with each other counts too, and there are
+    /// too many to try them all: there this should be said of each.
+    pub fn took_place(&mut self, call: CallId) {
+        self.events.push(Event::TookPlace(call));
+    }
+
+    /// As [`History::took_place`], for a read that is in line now, whether it is served later or not.
+    pub fn in_line(&mut self, call: CallId) {
+        if let Some(line) = self.calls[call.0].line {
+            self.events.push(Event::TookPlace(line));
+        }
+    }
+
+    /// The client has gone away and will get no reply: the call has taken place by now, or never will.
+    pub fn drop_call(&mut self, call: CallId, now_ms: u64) {
+        self.clock(now_ms);
+        let line = self.calls[call.0].line;
+        self.open.retain(|other| *other != call && Some(*other) != line);
+        self.events.push(Event::Dropped(call));
+    }
+
     /// The time is this. Only needs to be said if the clock jumps while calls are under way.
     pub fn clock(&mut self, now_ms: u64) {
         self.highest_ms = self.highest_ms.max(now_ms);
         for id in &self.open {
             let call = &mut self.calls[id.0];
+            if call.decided {
+                continue;
+            }
             call.when.earliest_ms = call.when.earliest_ms.min(now_ms);
             call.when.latest_ms = call.when.latest_ms.max(now_ms);
             call.highest_ms = self.highest_ms;
+        }
+    }
+
+    /// The call was decided at this time, for a recorder that knows it better than from sending and answering.
+    pub fn decided(&mut self, call: CallId, now_ms: u64) {
+        self.clock(now_ms);
+        let call = &mut self.calls[call.0];
+        (call.when, call.highest_ms, call.decided) = (Window::exactly(now_ms), self.highest_ms, true);
+    }
+
+    /// Whether the disk may be full from now on. Then not even the end of a key may fit the log, and keys outlive their
+    /// time.
+    pub fn full(&mut self, full: bool) {
+        self.full = full;
+        for id in &self.open {
+            self.calls[id.0].full |= full;
         }
     }
 
@@ -244,7 +302,7 @@ impl History {
             bare.sort_unstable();
             bare.dedup();
         }
-        let now = Now { when: Window::exactly(now_ms), highest_ms: self.highest_ms };
+        let now = Now { when: Window::exactly(now_ms), highest_ms: self.highest_ms, full: self.full };
         self.events.push(Event::Observed { key, found: found.map(Box::new), now });
     }
 
@@ -269,8 +327,13 @@ impl History {
         })
     }
 
-    /// The history up to an event.
-    fn story(&self, events: usize) -> Vec<String> {
+    /// The history so far, a line for each event.
+    #[must_use]
+    pub fn story(&self) -> Vec<String> {
+        self.story_until(self.events.len())
+    }
+
+    fn story_until(&self, events: usize) -> Vec<String> {
         self.events.iter().take(events).filter_map(|event| self.line(event)).collect()
     }
 
@@ -288,6 +351,10 @@ impl History {
                 let Call { client, told, .. } = &self.calls[id.0];
                 let told = told.as_ref().map(ToString::to_string).unwrap_or_default();
                 write!(line, "{client} is told #{}: {told}", id.0)
+            }
+            Event::TookPlace(_) => return None,
+            Event::Dropped(id) => {
+                write!(line, "{} goes away and hears no more of #{}", self.calls[id.0].client, id.0)
             }
             Event::Crashed { crash: Crash::Strict, .. } => write!(line, "CRASH"),
             Event::Crashed { .. } => write!(line, "CRASH that may take what was not synced"),

@@ -46,6 +46,8 @@ pub(super) struct Now {
     pub(super) when: Window,
     /// The latest that the clock has ever shown by then: what expired stays away if the clock goes back.
     pub(super) highest_ms: u64,
+    /// Whether the disk may be full.
+    pub(super) full: bool,
 }
 
 /// A pending entry.
@@ -256,7 +258,7 @@ impl Step<'_> {
     /// What has expired is gone before anything is decided.
     fn expire(&mut self, key: &Name) {
         let Some(at_ms) = self.state.streams.get(key).and_then(|stream| stream.expires_ms) else { return };
-        let must = at_ms <= self.now.when.earliest_ms;
+        let must = at_ms <= self.now.when.earliest_ms && !self.now.full;
         let may = at_ms <= self.now.highest_ms.max(self.now.when.latest_ms);
         if must || (may && self.choices.pick(2) == 1) {
             self.state.streams.remove(key);
@@ -371,7 +373,7 @@ impl Step<'_> {
                     Outcome::Number(released)
                 }
             },
-            Op::Read(read) => self.read(read),
+            Op::Read(read) => self.read(read, told),
             Op::History { key, group, consumer, after, count } => {
                 self.history(key, group, consumer, *after, *count)
             }
@@ -477,9 +479,9 @@ impl Step<'_> {
         Outcome::Number((before - stream.entries.len()) as u64)
     }
 
-    fn read(&mut self, read: &Read) -> Outcome {
+    fn read(&mut self, read: &Read, told: Option<&Outcome>) -> Outcome {
         let now = self.now.when;
-        let claimable = self.claimable(read);
+        let claimable = self.claimable(read, told);
         let rules = self.rules;
         let Some(stream) = self.state.streams.get_mut(&read.key) else { return Outcome::Error };
         let Some(group) = stream.groups.get_mut(&read.group) else { return Outcome::Error };
@@ -509,7 +511,7 @@ impl Step<'_> {
     }
 
     /// What a read with CLAIM takes over, with how often it was delivered: what was released, then what is old enough.
-    fn claimable(&mut self, read: &Read) -> Vec<(EntryId, u64)> {
+    fn claimable(&mut self, read: &Read, told: Option<&Outcome>) -> Vec<(EntryId, u64)> {
         let Some(idle_ms) = read.claim_idle_ms else { return Vec::new() };
         let now = self.now.when;
         let Some(stream) = self.state.streams.get(&read.key) else { return Vec::new() };
@@ -519,10 +521,27 @@ impl Step<'_> {
             let never = row.delivered.earliest_ms.saturating_add(idle_ms) > now.latest_ms;
             let surely = row.delivered.latest_ms.saturating_add(idle_ms) <= now.earliest_ms;
             if surely || (!never && self.choices.pick(2) == 0) {
-                old.push((row.delivered.earliest_ms, *id));
+                old.push((row.delivered, *id));
             }
         }
-        old.sort_unstable();
+        old.sort_unstable_by_key(|(delivered, id)| (delivered.earliest_ms, *id));
+        // Where the times leave it open which is older, the reply says it.
+        if let Some(Outcome::Entries(told)) = told {
+            let place = |id: &EntryId| told.iter().position(|seen| seen.id == *id).unwrap_or(usize::MAX);
+            let mut as_told = old.clone();
+            as_told.sort_by_key(|(_, id)| place(id));
+            let possible = |pair: &[(Window, EntryId)]| match (pair[0], pair[1]) {
+                ((one, _), (other, _))
+                    if one.earliest_ms != one.latest_ms || other.earliest_ms != other.latest_ms =>
+                {
+                    one.earliest_ms <= other.latest_ms
+                }
+                ((one, id), (other, next)) => (one.latest_ms, id) <= (other.latest_ms, next),
+            };
+            if as_told.windows(2).all(possible) {
+                old = as_told;
+            }
+        }
         let ids = group.released.iter().copied().chain(old.into_iter().map(|(_, id)| id));
         ids.filter(|id| stream.entries.contains_key(id))
             .filter_map(|id| Some((id, group.pending.get(&id)?.count)))

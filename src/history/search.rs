@@ -24,6 +24,8 @@ struct Frame {
     open: Vec<CallId>,
     /// Done and not answered.
     done: Vec<CallId>,
+    /// The call that was done to come here.
+    did: Option<CallId>,
     /// Ways to go on that were not tried, the next one last.
     ways: Vec<Way>,
 }
@@ -48,7 +50,7 @@ pub(super) struct Search {
     pub(super) steps: u64,
     /// States that led nowhere.
     dead: HashSet<u64>,
-    /// What may come depends on the way that led to a state: a crash may go back on it.
+    /// What may come depends on the way that led to a state: a crash may go back on it, and take what took place.
     goes_back: bool,
     furthest: usize,
     why: Vec<String>,
@@ -72,7 +74,9 @@ impl Search {
         // What led nowhere may lead somewhere now that more is known.
         self.dead.clear();
         self.why.clear();
-        let back = |event: &Event| matches!(event, Event::Crashed { crash: Crash::LosesUnsynced, .. });
+        let back = |event: &Event| {
+            matches!(event, Event::Crashed { crash: Crash::LosesUnsynced, .. } | Event::TookPlace(_))
+        };
         self.goes_back = history.events.iter().any(back);
         self.furthest = self.frames.last().map_or(0, |frame| frame.event);
         let mut patience = STEPS_MAX;
@@ -80,7 +84,7 @@ impl Search {
             self.enter(history, 0, State::default(), Vec::new(), Vec::new());
         } else if let Some(last) = self.frames.last_mut() {
             // It stood before an event that did not exist yet.
-            last.ways = ways(history, last.event, &last.open, &last.done);
+            last.ways = ways(history, self.goes_back, last.event, &last.open, &last.done);
         }
         while let Some(frame) = self.frames.last() {
             if frame.event == history.events.len() {
@@ -102,7 +106,7 @@ impl Search {
     }
 
     fn finding(&self, history: &History, given_up: bool) -> Finding {
-        Finding { why: self.why.clone(), story: history.story(self.furthest + 1), given_up }
+        Finding { why: self.why.clone(), story: history.story_until(self.furthest + 1), given_up }
     }
 
     /// How many of the calls that a crash left without a reply took place in the order that was found.
@@ -131,12 +135,13 @@ impl Search {
         match way {
             Way::Do(id) => {
                 let call = &history.calls[id.0];
-                let now = Now { when: call.when, highest_ms: call.highest_ms };
+                let now = Now { when: call.when, highest_ms: call.highest_ms, full: call.full };
                 let told = call.told.as_ref();
                 match frame.state.after(&call.op, told, now, &Seen(history), history.rules) {
                     Ok(states) => {
                         // What changes nothing and was told to nobody need not have happened.
-                        let idle = |state: &State| told.is_none() && *state == frame.state;
+                        let known = matches!(history.events[event], Event::TookPlace(other) if other == id);
+                        let idle = |state: &State| told.is_none() && !known && *state == frame.state;
                         let done = states.into_iter().filter(|state| !idle(state));
                         let done: Vec<Way> = done.map(|state| Way::Done(id, state)).collect();
                         frame.ways.extend(done.into_iter().rev());
@@ -168,13 +173,29 @@ impl Search {
                     let state = frame.state.clone();
                     self.enter(history, event + 1, state, open, done);
                 }
+                Event::Dropped(id) => {
+                    let line = history.calls[id.0].line;
+                    let open = frame.open.iter().copied();
+                    let open = open.filter(|other| other != id && Some(*other) != line).collect();
+                    let (state, done) = (frame.state.clone(), frame.done.clone());
+                    self.enter(history, event + 1, state, open, done);
+                }
                 Event::Crashed { crash, synced } => {
                     let state = frame.state.clone();
-                    if *crash == Crash::LosesUnsynced {
+                    if self.goes_back {
                         let before = self.frames.len() - 1;
-                        let kept = |frame: &&Frame| frame.event >= *synced;
-                        let back = self.frames[..before].iter().filter(kept).count();
-                        let ways = (before - back..before).map(Way::Back);
+                        // The last moment that it can't go behind.
+                        let kept = |frame: &Frame| match crash {
+                            Crash::LosesUnsynced => frame.event < *synced,
+                            Crash::Strict => frame.did.is_some_and(|id| history.calls[id.0].told.is_some()),
+                        };
+                        let floor = self.frames[..=before].iter().rposition(kept);
+                        let from = match (crash, floor) {
+                            (_, None) => 0,
+                            (Crash::LosesUnsynced, Some(floor)) => floor + 1,
+                            (Crash::Strict, Some(floor)) => floor,
+                        };
+                        let ways = (from..before).map(Way::Back);
                         if let Some(frame) = self.frames.last_mut() {
                             let rest = std::mem::take(&mut frame.ways);
                             frame.ways.extend(ways);
@@ -187,7 +208,7 @@ impl Search {
                     Ok(states) => frame.ways.extend(states.into_iter().rev().map(Way::Past)),
                     Err(why) => self.note(event, why),
                 },
-                Event::Note(_) => {
+                Event::Note(_) | Event::TookPlace(_) => {
                     let Frame { state, open, done, .. } = frame.clone();
                     self.enter(history, event + 1, state, open, done);
                 }
@@ -204,8 +225,10 @@ impl Search {
     }
 
     fn enter(&mut self, history: &History, event: usize, state: State, open: Vec<CallId>, done: Vec<CallId>) {
-        let ways = ways(history, event, &open, &done);
-        let frame = Frame { event, state, open, done, ways };
+        let ways = ways(history, self.goes_back, event, &open, &done);
+        let did =
+            done.last().copied().filter(|id| self.frames.last().is_some_and(|last| !last.done.contains(id)));
+        let frame = Frame { event, state, open, done, did, ways };
         if self.dead.is_empty() || !self.dead.contains(&fingerprint(&frame)) {
             self.frames.push(frame);
         }
@@ -234,11 +257,15 @@ fn fingerprint(frame: &Frame) -> u64 {
 }
 
 /// The ways to go on before an event, the best one last.
-fn ways(history: &History, event: usize, open: &[CallId], done: &[CallId]) -> Vec<Way> {
+fn ways(history: &History, goes_back: bool, event: usize, open: &[CallId], done: &[CallId]) -> Vec<Way> {
     let Some(event) = history.events.get(event) else { return Vec::new() };
-    // Only what may have to do with the event, however indirectly.
+    // Only what may have to do with the event, however indirectly. Where a crash may go back, the order of things that
+    // have nothing to do with each other counts too.
     let related = |keys: BTreeSet<&Name>| -> Vec<Way> {
         let mut keys = keys;
+        if goes_back {
+            keys.extend(open.iter().flat_map(|id| history.calls[id.0].op.keys()));
+        }
         let mut ids: Vec<CallId> = Vec::new();
         while let Some(id) = open.iter().find(|id| {
             !ids.contains(id) && history.calls[id.0].op.keys().iter().any(|key| keys.contains(*key))
@@ -257,27 +284,25 @@ fn ways(history: &History, event: usize, open: &[CallId], done: &[CallId]) -> Ve
         ids.sort_unstable_by(|one, other| other.cmp(one));
         ids.into_iter().map(Way::Do).collect()
     };
-    match event {
-        Event::Called(_) | Event::Note(_) => vec![Way::On],
-        Event::Answered(id) if done.contains(id) => vec![Way::On],
-        Event::Answered(id) => {
-            let mut ways = related(history.calls[id.0].op.keys().into_iter().collect());
-            let own = |way: &Way| matches!(way, Way::Do(other) if other == id);
-            if let Some(at) = ways.iter().position(own) {
-                let own = ways.remove(at);
-                ways.push(own);
-            }
-            ways
+    let keys_of = |id: &CallId| history.calls[id.0].op.keys().into_iter().collect();
+    let (mut ways, best) = match event {
+        Event::Called(_) | Event::Note(_) => return vec![Way::On],
+        Event::Answered(id) | Event::TookPlace(id) if done.contains(id) => return vec![Way::On],
+        Event::Answered(id) | Event::TookPlace(id) => {
+            let mut ways = related(keys_of(id));
+            let own = ways.iter().position(|way| matches!(way, Way::Do(other) if other == id));
+            // Not possible before another call of the same client.
+            let Some(own) = own else { return ways };
+            let own = ways.remove(own);
+            (ways, own)
         }
+        Event::Dropped(id) => (related(keys_of(id)), Way::On),
         Event::Crashed { .. } => {
-            let mut ways = related(open.iter().flat_map(|id| history.calls[id.0].op.keys()).collect());
-            ways.push(Way::On);
-            ways
+            (related(open.iter().flat_map(|id| history.calls[id.0].op.keys()).collect()), Way::On)
         }
-        Event::Observed { key, .. } => {
-            let mut ways = related(BTreeSet::from([key]));
-            ways.push(Way::On);
-            ways
-        }
-    }
+        Event::Observed { key, .. } => (related(BTreeSet::from([key])), Way::On),
+    };
+    // As late as possible.
+    ways.push(best);
+    ways
 }

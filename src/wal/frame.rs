@@ -93,12 +93,12 @@ impl FrameHeader {
         u32_at(bytes, CRC_AT)
     }
 
-    /// Whether `bytes`, sound or not, were meant to be the frame with this offset and first batch.
+    /// Whether `bytes`, sound or not, were meant to be the frame with this offset and first batch. What an older segment
+    /// left in this file may have the magic and the offset too, but not the number of the batch.
     pub(super) fn was_meant(bytes: &[u8], offset: u64, first_seq: Seq) -> bool {
         bytes.len() >= FRAME_HEADER_BYTES
-            && bytes[..CRC_AT] == MAGIC
-            && u64_at(bytes, OFFSET_AT) == offset
             && u64_at(bytes, FIRST_SEQ_AT) == first_seq.get()
+            && (bytes[..CRC_AT] == MAGIC || u64_at(bytes, OFFSET_AT) == offset)
     }
 
     /// The checksum of the payload of a frame at `offset`.
