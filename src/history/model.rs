@@ -425,7 +425,9 @@ impl Step<'_> {
                 Some(id) => id,
                 // It came and went unseen, and may have left no more than a last id.
                 None => {
+                    let by_clock = EntryId::new(now.when.earliest_ms, 0);
                     let mut bare = self.ids.bare(key, last_id);
+                    bare.insert(0, by_clock.max(last_id.successor()?));
                     bare.push(last_id.successor()?);
                     bare[self.choices.pick(bare.len())]
                 }

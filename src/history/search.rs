@@ -153,8 +153,10 @@ impl Search {
                 }
             }
             Way::Done(id, state) => {
-                let open = frame.open.iter().copied().filter(|other| *other != id).collect();
-                let done = frame.done.iter().copied().chain([id]).collect();
+                // A reader in line makes its consumer each time it is looked whether there is something for it.
+                let again = history.calls[id.0].client.is_empty();
+                let open = frame.open.iter().copied().filter(|other| again || *other != id).collect();
+                let done = frame.done.iter().copied().filter(|other| *other != id).chain([id]).collect();
                 self.enter(history, event, state, open, done);
             }
             Way::On => match &history.events[event] {

@@ -40,7 +40,8 @@ use crate::plan::{Step, What};
 use crate::requests::{KEYS, Knowledge};
 
 const START_MS: u64 = 1_700_000_000_000;
-const SEGMENT_BYTES: u64 = 16 * 1024;
+/// Runs differ in how soon the log needs another one.
+const SEGMENT_BYTES: [u64; 3] = [8 * 1024, 16 * 1024, 32 * 1024];
 
 /// What a run has done, for the summary.
 #[derive(Clone, Copy, Debug, Default)]
@@ -135,6 +136,8 @@ struct Inner {
     was_full: bool,
     /// Whether a store was made unreliable in this run.
     store_faults: bool,
+    /// Everything is well from now on.
+    finishing: bool,
     failed: Option<String>,
     tally: Tally,
 }
@@ -191,6 +194,7 @@ impl World {
                 soon: (CrashStyle::Lost, 0),
                 was_full: false,
                 store_faults: false,
+                finishing: false,
                 failed: None,
                 tally: Tally::default(),
             }),
@@ -247,7 +251,7 @@ impl World {
             Arc::new(move || me.upgrade().into_iter().for_each(|world| world.in_the_middle(What::Commit)));
         let dir = HookedDir { dir: machine.disk.dir(), hook };
         let mut options = Options::simulated(Arc::new(dir), Arc::clone(&self.clock) as _)
-            .segment_bytes(SEGMENT_BYTES)
+            .segment_bytes(SEGMENT_BYTES[(self.seed % 3) as usize])
             .settings(Settings {
                 sync_mode: mode,
                 stream_node_max_entries: 1 + self.seed % 4,
@@ -696,7 +700,7 @@ impl World {
         let (machine, mode, full) = {
             let mut inner = self.inner();
             // It may be as full as before.
-            let full = again && inner.was_full && rng.one_in(3);
+            let full = again && inner.was_full && !inner.finishing && rng.one_in(3);
             inner.was_full = full;
             inner.history.full(full);
             if full {
@@ -797,7 +801,8 @@ impl World {
     fn finish(&self) -> Result<(), String> {
         let Some(engine) = self.inner().engine.clone() else { return Ok(()) };
         {
-            let inner = self.inner();
+            let mut inner = self.inner();
+            inner.finishing = true;
             inner.machine.disk.set_capacity(None);
             inner.machine.heal_stores();
         }
