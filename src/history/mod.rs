@@ -315,19 +315,33 @@ impl History {
     pub fn check(&mut self) -> Result<Report, Finding> {
         let mut search = std::mem::take(&mut self.search);
         let outcome = search.run(self);
-        let took_place = search.took_place(self);
         self.search = search;
+        outcome.map(|()| self.report())
+    }
+
+    /// What has been looked at so far.
+    #[must_use]
+    pub fn report(&self) -> Report {
         let open = |at: usize| self.open.contains(&CallId(at));
         let ended =
             |(at, call): &(usize, &Call)| call.told.is_none() && !call.client.is_empty() && !open(*at);
         let lost = self.calls.iter().enumerate().filter(ended).count() as u64;
-        outcome?;
-        Ok(Report {
+        let took_place = self.search.took_place(self);
+        Report {
             calls: self.calls.iter().filter(|call| !call.client.is_empty()).count() as u64,
             took_place,
             did_not: lost.saturating_sub(took_place),
             steps: self.search.steps,
-        })
+        }
+    }
+
+    /// After a check that found nothing wrong: from now on the order that was found is not doubted any more, and needs no
+    /// memory. Only right if all that matters was observed since: the order of releases and what is remembered of
+    /// producers can't be.
+    pub fn settle(&mut self) {
+        let mut search = std::mem::take(&mut self.search);
+        search.settle(self);
+        self.search = search;
     }
 
     /// The history so far, a line for each event.

@@ -54,6 +54,8 @@ pub(super) struct Search {
     goes_back: bool,
     furthest: usize,
     why: Vec<String>,
+    /// What took place without a reply in frames that are gone.
+    settled: u64,
 }
 
 struct Seen<'a>(&'a History);
@@ -117,7 +119,16 @@ impl Search {
             let call = &history.calls[id.0];
             call.told.is_none() && !call.client.is_empty()
         };
-        done.iter().filter(lost).count() as u64
+        self.settled + done.iter().filter(lost).count() as u64
+    }
+
+    /// Keeps the last frame only.
+    pub(super) fn settle(&mut self, history: &History) {
+        let last = self.frames.last().map_or(&[][..], |frame| &frame.done);
+        let still = last.iter().filter(|id| history.calls[id.0].told.is_none()).count() as u64;
+        self.settled = self.took_place(history) - still;
+        let before = self.frames.len().saturating_sub(1);
+        self.frames.drain(..before);
     }
 
     /// Tries the next way from the last frame, or gives it up.
@@ -139,9 +150,14 @@ impl Search {
                 let told = call.told.as_ref();
                 match frame.state.after(&call.op, told, now, &Seen(history), history.rules) {
                     Ok(states) => {
-                        // What changes nothing and was told to nobody need not have happened.
+                        // What changes nothing and was told to nobody need not have happened, unless it stands before
+                        // another call of its client.
                         let known = matches!(history.events[event], Event::TookPlace(other) if other == id);
-                        let idle = |state: &State| told.is_none() && !known && *state == frame.state;
+                        let before =
+                            |other: &CallId| *other > id && history.calls[other.0].client == call.client;
+                        let stands_before = !call.client.is_empty() && frame.open.iter().any(before);
+                        let needed = told.is_some() || known || stands_before;
+                        let idle = |state: &State| !needed && *state == frame.state;
                         let done = states.into_iter().filter(|state| !idle(state));
                         let done: Vec<Way> = done.map(|state| Way::Done(id, state)).collect();
                         frame.ways.extend(done.into_iter().rev());

@@ -10,48 +10,62 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]
 
+mod client;
 #[path = "../common/mod.rs"]
 mod common;
-mod model;
 mod observe;
-mod private;
-mod shared;
+mod wire;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use common::{Kind, Options, Rng, Server, env_u64, seed, server};
-use private::Private;
-use shared::{Sharer, Together};
+use claimlog::history::{Crash, History, Op, Outcome, Report, Rules};
+use client::{Histories, Worker};
+use common::{Kind, Options, Rng, Server, env_u64, now_ms, seed, server};
 
-const PRIVATE_CLIENTS: u64 = 4;
-const SHARING_CLIENTS: u64 = 3;
+const CLIENTS: u64 = 7;
+const SHARED: &str = "shared";
 const SNAPSHOT_LOG_BYTES: &str = "48k";
 
+/// Whether a real Redis stands in for us, to prove the rest.
+pub(crate) fn itself() -> u64 {
+    static ITSELF: LazyLock<u64> = LazyLock::new(|| env_u64("CLAIMLOG_KILL_SELF", 0));
+    *ITSELF
+}
+
 struct Load {
-    privates: Vec<Private>,
-    sharers: Vec<Sharer>,
-    together: Together,
+    workers: Vec<Worker>,
+    histories: Histories,
 }
 
 impl Load {
     fn new(rng: &mut Rng) -> Self {
-        Self {
-            privates: (0..PRIVATE_CLIENTS).map(|at| Private::new(&format!("p{at}"), rng.next())).collect(),
-            sharers: (0..SHARING_CLIENTS).map(|at| Sharer::new(at, rng.next())).collect(),
-            together: Together::default(),
-        }
+        let workers: Vec<Worker> = (0..CLIENTS).map(|at| Worker::new(at, SHARED, rng.next())).collect();
+        // Since 7.2 whoever finds nothing has been there nonetheless.
+        let rules = Rules { nothing_makes_consumers: itself() == 0, ..Rules::default() };
+        let keys = workers.iter().map(|worker| worker.key().clone()).chain([SHARED.into()]);
+        let histories = keys.map(|key| (key, Mutex::new(History::new(rules)))).collect();
+        Self { workers, histories }
+    }
+
+    /// The group that all work in.
+    fn prepare(&mut self, server: &Server) {
+        let create =
+            Op::CreateGroup { key: SHARED.into(), group: "g".into(), at: Some(claimlog::EntryId::MIN) };
+        let history = self.histories.get_mut(SHARED).unwrap().get_mut().unwrap();
+        let call = history.call("setup", create.clone(), now_ms());
+        let reply = server.client().call(&create.commands()[0]).unwrap();
+        history.answer(call, wire::outcome(&create, &reply), now_ms());
+        assert_eq!(wire::outcome(&create, &reply), Outcome::Ok);
     }
 
     /// Everybody works; after `length` the server is killed, or everybody told to stop.
     fn run(&mut self, server: &mut Server, length: Duration, kill: bool) {
-        let (port, stop) = (server.port, AtomicBool::new(false));
+        let (port, stop, histories) = (server.port, AtomicBool::new(false), &self.histories);
         std::thread::scope(|scope| {
-            for private in &mut self.privates {
-                scope.spawn(|| private.work(port, &stop));
-            }
-            for sharer in &mut self.sharers {
-                scope.spawn(|| sharer.work(port, &stop));
+            for worker in &mut self.workers {
+                scope.spawn(|| worker.work(port, histories, &stop));
             }
             std::thread::sleep(length);
             if kill {
@@ -59,17 +73,40 @@ impl Load {
             }
             stop.store(true, Ordering::Relaxed);
         });
+        if kill {
+            for history in self.histories.values_mut() {
+                history.get_mut().unwrap().crash(Crash::Strict, now_ms());
+            }
+        }
     }
 
+    /// What is there, against all that was sent and told.
     fn check(&mut self, server: &Server) -> Result<(), String> {
         let mut client = server.client();
-        self.privates.iter_mut().try_for_each(|private| private.check(&mut client))?;
-        self.together.check(&mut self.sharers, &mut client)
+        for (key, history) in &mut self.histories {
+            let history = history.get_mut().unwrap();
+            let found = observe::observe(&mut client, key)?;
+            history.observe(key, found, now_ms());
+            history.check().map_err(|finding| format!("{key}:\n{finding}"))?;
+            // Nothing that matters is out of sight here, and the past is long.
+            history.settle();
+        }
+        Ok(())
     }
 
     fn answered(&self) -> u64 {
-        self.privates.iter().map(|private| private.answered).sum::<u64>()
-            + self.sharers.iter().map(|sharer| sharer.answered).sum::<u64>()
+        self.workers.iter().map(|worker| worker.answered).sum()
+    }
+
+    fn report(&mut self) -> Report {
+        let mut all = Report::default();
+        for history in self.histories.values_mut() {
+            let one = history.get_mut().unwrap().report();
+            all.took_place += one.took_place;
+            all.did_not += one.did_not;
+            all.steps += one.steps;
+        }
+        all
     }
 }
 
@@ -81,7 +118,7 @@ fn bytes_below(folder: &std::path::Path) -> u64 {
 
 #[test]
 fn what_was_answered_survives_kill_9() {
-    let itself = env_u64("CLAIMLOG_KILL_SELF", 0);
+    let itself = itself();
     if itself > 0 && server::redis_server().is_none() {
         println!("SKIPPED: no redis-server to prove the model with");
         return;
@@ -100,8 +137,8 @@ fn what_was_answered_survives_kill_9() {
     // A snapshot every few hundred commands: kills fall into every step of it, and into sled's own openings.
     let options = options.with("--snapshot-log-bytes", SNAPSHOT_LOG_BYTES);
     let mut server = options.start();
-    Together::prepare(&mut server.client());
     let mut load = Load::new(&mut rng);
+    load.prepare(&server);
     let mut killed_in_recovery = 0;
     let mut longest_start = Duration::ZERO;
     let (mut snapshots, mut most_bytes) = (0, 0);
@@ -146,15 +183,15 @@ fn what_was_answered_survives_kill_9() {
         load.check(&server).unwrap_or_else(|what| panic!("after SIGTERM, CLAIMLOG_SEED={seed}: {what}"));
     }
 
-    let sum = |of: fn(&Private) -> u64| load.privates.iter().map(of).sum::<u64>();
+    let report = load.report();
     println!(
         "{} commands answered; of those in flight at a kill {} took place and {} did not; {killed_in_recovery} \
          starts killed; {snapshots} starts from a snapshot; the log had {most_bytes} bytes at most; slowest start \
-         {longest_start:?}; {}; {:.1} s",
+         {longest_start:?}; {} states looked at; {:.1} s",
         load.answered(),
-        sum(|private| private.found_applied),
-        sum(|private| private.found_lost),
-        load.together.summary(),
+        report.took_place,
+        report.did_not,
+        report.steps,
         started.elapsed().as_secs_f64()
     );
     // The segments ahead, those in use and those kept for use again; without a cut it would grow with every start.
