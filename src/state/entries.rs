@@ -80,6 +80,10 @@ impl Leaf for Page {
         self.nodes.iter().map(|node| node.packed.len() + NODE_BYTES).sum()
     }
 
+    fn bytes(&self) -> u64 {
+        self.weight() as u64
+    }
+
     fn split(&mut self, _at_end: bool) -> Option<Self> {
         // Entries come at the end only, so a page that is too heavy became so by its last node.
         let keep = self.nodes.len().checked_sub(1).filter(|keep| *keep > 0)?;
@@ -358,13 +362,6 @@ impl Entries {
             page = self.pages.leaf_after(&tail.last_id)?;
         }
         Ok(())
-    }
-
-    /// How many bytes its pages take.
-    pub(crate) fn memory_bytes(&self) -> Result<u64, Needs> {
-        let mut bytes = 0;
-        self.pages.for_each_leaf(&mut |page: &Page| bytes += page.weight() as u64)?;
-        Ok(bytes)
     }
 
     /// Calls `each` for every node, in order: with how many entries it has and had, how many bytes Redis would need for
