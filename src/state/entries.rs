@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::listpack;
-use super::tree::{Leaf, Needs, Stamp, Summary, Trash, Tree};
+use super::tree::{ITEMS_MIN, Leaf, Needs, Stamp, Summary, Trash, Tree};
 use crate::fields::{Entry, Fields, put_bytes, put_varint, take_bytes, take_varint};
 use crate::id::EntryId;
 
@@ -81,7 +81,8 @@ impl Leaf for Page {
     }
 
     fn bytes(&self) -> u64 {
-        self.weight() as u64
+        let room = ITEMS_MIN.saturating_sub(self.nodes.len()) * size_of::<Node>();
+        (room + self.weight()) as u64
     }
 
     fn split(&mut self, _at_end: bool) -> Option<Self> {

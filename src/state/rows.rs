@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Comparison, Dump, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
+use super::tree::{Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
 
 /// One row of a sorted list.
 pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -116,7 +116,8 @@ impl<R: Row> Leaf for Rows<R> {
     }
 
     fn bytes(&self) -> u64 {
-        self.rows.iter().map(R::bytes).sum()
+        let room = ITEMS_MIN.saturating_sub(self.rows.len()) * size_of::<R>();
+        room as u64 + self.rows.iter().map(R::bytes).sum::<u64>()
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {

@@ -22,6 +22,9 @@ use crate::id::{PageNo, PartKey, Seq};
 /// A branch is split when it has more children than this.
 const BRANCH_CHILDREN_MAX: usize = 64;
 
+/// A list of items begins with room for so many.
+pub(super) const ITEMS_MIN: usize = 4;
+
 /// What a leaf of a tree is.
 pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Leaves are sorted by this.
