@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
+use super::tree::{
+    Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree,
+};
 
 /// One row of a sorted list.
 pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
