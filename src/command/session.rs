@@ -58,6 +58,8 @@ pub(crate) struct Client {
     pub(crate) reading: RefCell<Option<Reading>>,
     /// Bytes received and not yet understood.
     pub(crate) received_bytes: Cell<usize>,
+    /// Room for more of them.
+    pub(crate) free_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
     pub(crate) unsent_bytes: Cell<usize>,
     /// Bytes queued since MULTI.
@@ -127,6 +129,7 @@ impl Client {
             watch: RefCell::default(),
             reading: RefCell::default(),
             received_bytes: Cell::new(0),
+            free_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
             queued_bytes: Cell::new(0),
             at_soft_limit_since: Cell::new(None),
@@ -184,7 +187,11 @@ impl Client {
 
     /// The memory that its connection takes, about.
     pub(crate) fn memory(&self) -> usize {
-        size_of::<Self>() + self.received_bytes.get() + self.unsent_bytes.get() + self.queued_bytes.get()
+        size_of::<Self>()
+            + self.received_bytes.get()
+            + self.free_bytes.get()
+            + self.unsent_bytes.get()
+            + self.queued_bytes.get()
     }
 
     /// Its line in CLIENT LIST.
@@ -208,7 +215,7 @@ impl Client {
         let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
-             qbuf={} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+             qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             self.id,
@@ -222,6 +229,7 @@ impl Client {
             self.queued.get(),
             self.watch.borrow().as_ref().map_or(0, |watch| watch.keys().len()),
             self.received_bytes.get(),
+            self.free_bytes.get(),
             self.queued_bytes.get(),
             self.unsent_bytes.get(),
             self.unsent_bytes.get(),

@@ -365,8 +365,15 @@ impl Connection {
             }
         }
         self.decoder.shrink(READ_BYTES * 4);
-        self.session.client.received_bytes.set(self.decoder.buffered());
+        self.note_received();
         self.blocked.is_some()
+    }
+
+    fn note_received(&mut self) {
+        let client = &self.session.client;
+        client.received_bytes.set(self.decoder.buffered());
+        let buffer = self.decoder.buffer();
+        client.free_bytes.set(buffer.capacity() - buffer.len());
     }
 
     fn execute_one(&mut self, server: &Server) {
@@ -476,6 +483,14 @@ impl Connection {
             return Poll::Ready(Ok(0));
         }
         let buffer = self.decoder.buffer();
+        if buffer.capacity() == 0 {
+            // Who says nothing needs no room for it.
+            match self.socket.as_ref().poll_read_ready(task) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
         buffer.reserve(READ_BYTES);
         let read = pin!(self.socket.read_buf(buffer)).poll(task);
         if let Poll::Ready(Ok(bytes)) = read {
@@ -484,7 +499,7 @@ impl Connection {
             stats_add(&context.stats.bytes_in, bytes as u64);
             stats_add(&self.session.client.received_ever, bytes as u64);
             self.session.client.last_active.set(std::time::Instant::now());
-            self.session.client.received_bytes.set(self.decoder.buffered());
+            self.note_received();
         }
         read
     }
