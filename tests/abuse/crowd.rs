@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Kind, Options, Server, env_u64, info, rounds_of, until};
+use super::{Client, FEW, Kind, Options, Server, THOUSANDS, env_u64, info, rounds_of, until};
 
 /// As many as this process may have connections, with some left for the rest.
 fn crowd(wanted: u64) -> usize {
@@ -33,7 +33,7 @@ fn connect(server: &Server, count: usize) -> Vec<Client> {
 fn thousands_who_say_nothing() {
     let server = Server::start(Kind::Claimlog);
     let count = size();
-    rounds_of(&server, "silence", |_| {
+    rounds_of(&server, "silence", THOUSANDS, |_| {
         let clients = connect(&server, count);
         let mut control = server.client();
         until("all are in", || info(&mut control, "clients", "connected_clients") > count as u64);
@@ -74,7 +74,7 @@ fn more_than_may_come() {
 fn thousands_who_wait_for_one_stream() {
     let server = Server::start(Kind::Claimlog);
     let count = size();
-    rounds_of(&server, "one stream", |_| {
+    rounds_of(&server, "one stream", THOUSANDS, |_| {
         let mut control = server.client();
         control.set_patience(Duration::from_secs(120));
         control.run("DEL jobs");
@@ -135,7 +135,7 @@ fn thousands_who_wait_for_one_stream() {
 fn thousands_who_wait_for_many_streams() {
     let server = Server::start(Kind::Claimlog);
     let count = size();
-    rounds_of(&server, "many streams", |_| {
+    rounds_of(&server, "many streams", THOUSANDS, |_| {
         let mut control = server.client();
         control.set_patience(Duration::from_secs(120));
         let mut readers = connect(&server, count);
@@ -171,7 +171,7 @@ fn thousands_who_wait_for_many_streams() {
 #[test]
 fn storms_of_connections() {
     let server = Server::start(Kind::Claimlog);
-    rounds_of(&server, "storm", |_| {
+    rounds_of(&server, "storm", FEW, |_| {
         std::thread::scope(|scope| {
             for thread in 0..3 {
                 let server = &server;

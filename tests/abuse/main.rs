@@ -1,7 +1,7 @@
 //! Load and abuse of a real server process: whatever some clients do, the others get every reply right, and afterwards
 //! memory and descriptors are where they were.
 //!
-//! - `CLAIMLOG_ABUSE_ROUNDS`: how often each is done (3). More shows slower leaks.
+//! - `CLAIMLOG_ABUSE_ROUNDS`: how often each is done (2). More shows slower leaks.
 //! - `CLAIMLOG_SEED`: the seed, printed by every test.
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]
@@ -92,11 +92,19 @@ fn until_alone(client: &mut Client) {
 }
 
 fn rounds() -> u64 {
-    env_u64("CLAIMLOG_ABUSE_ROUNDS", 3).max(2)
+    env_u64("CLAIMLOG_ABUSE_ROUNDS", 2).max(2)
 }
 
+/// How much more memory than after the first round there may be, in MiB. A leak of what a round takes is in every round
+/// anew, and more than that.
+const FEW: u64 = 6;
+/// After thousands of connections at once glibc reuses what they had badly at first, since much of it is aligned: about
+/// as much again is taken within ten rounds, and then no more (`CLAIMLOG_ABUSE_ROUNDS=30` shows that). Each connection
+/// of few is proven by itself.
+const THOUSANDS: u64 = 80;
+
 /// Several identical rounds: after the first, which may warm things up, neither memory nor descriptors go up.
-fn rounds_of(server: &Server, what: &str, mut round: impl FnMut(u64)) {
+fn rounds_of(server: &Server, what: &str, slack_mib: u64, mut round: impl FnMut(u64)) {
     let mut control = server.client();
     let mut first: Option<Usage> = None;
     for number in 0..rounds() {
@@ -108,16 +116,14 @@ fn rounds_of(server: &Server, what: &str, mut round: impl FnMut(u64)) {
             usage.resident_bytes >> 10,
             usage.descriptors
         );
-        let Some(first) = first else {
-            first = Some(usage);
-            continue;
-        };
+        let first = *first.get_or_insert(usage);
         // Files of the snapshots come and go.
         assert!(usage.descriptors <= first.descriptors + 30, "{what}: {usage:?} after {first:?}");
-        // A leak of what a round takes would be more, in every round anew.
-        let most = first.resident_bytes + first.resident_bytes / 2 + (16 << 20);
+        let most = first.resident_bytes + (slack_mib << 20);
         assert!(usage.resident_bytes <= most, "{what}: {usage:?} after {first:?}");
     }
+    let clients = info(&mut control, "memory", "mem_clients_normal");
+    assert!(clients < 100_000, "{clients} bytes of buffers of clients that are gone");
 }
 
 /// Each way to misbehave by itself, many times over, with as many connections open at once.
@@ -130,14 +136,12 @@ fn each_abuse() {
     for abuse in Abuse::ALL {
         // What waits for the server to stop reading takes its time.
         let times = if matches!(abuse, Abuse::NeverReads | Abuse::ReadsSlowly) { 4 } else { 100 };
-        rounds_of(&server, &format!("{abuse:?}"), |round| {
+        rounds_of(&server, &format!("{abuse:?}"), FEW, |round| {
             let mut rng = Rng::new(seed + round);
             let open: Vec<_> = (0..times).filter_map(|_| abuse.commit(server.port, &mut rng).ok()).collect();
             drop(open);
         });
     }
-    let mut client = server.client();
-    assert!(info(&mut client, "memory", "mem_clients_normal") < 100_000, "what is gone is still counted");
     assert!(!server.output().contains("panic"), "{}", server.output());
 }
 
@@ -148,7 +152,7 @@ fn all_abuses_at_once() {
     println!("again with: CLAIMLOG_SEED={seed} cargo test --test abuse");
     let server = Server::start(Kind::Claimlog);
     abuse::prepare(&mut server.client());
-    rounds_of(&server, "all at once", |round| {
+    rounds_of(&server, "all at once", 2 * FEW, |round| {
         std::thread::scope(|scope| {
             for thread in 0..4 {
                 let port = server.port;

@@ -184,14 +184,14 @@ impl Figures {
         if since >= self.every {
             let answered = ledger.answered.load(Ordering::Relaxed);
             println!(
-                "{:>6.0} s: {:>6.0} commands/s, {:>4} MiB resident, {:>4} descriptors, log {:>4} MiB, snapshots {:>4} \
-                 MiB; jobs: {} added, {} done, {} open",
+                "{:>6.0} s: {:>6.0} commands/s, {:>4} MiB resident, {:>4} descriptors, log {:>4} MiB, snapshots {:>5} \
+                 KiB; jobs: {} added, {} done, {} open",
                 self.started.elapsed().as_secs_f64(),
                 (answered - self.said_answered) as f64 / since.as_secs_f64(),
                 usage.resident_bytes >> 20,
                 usage.descriptors,
                 usage.log_bytes >> 20,
-                usage.snapshot_bytes >> 20,
+                usage.snapshot_bytes >> 10,
                 ledger.added.load(Ordering::Relaxed),
                 ledger.done.load(Ordering::Relaxed),
                 ledger.open_jobs(),
