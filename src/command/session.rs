@@ -192,6 +192,7 @@ impl Client {
             + self.free_bytes.get()
             + self.unsent_bytes.get()
             + self.queued_bytes.get()
+            + self.watch.borrow().as_ref().map_or(0, Watch::memory_bytes)
     }
 
     /// Its line in CLIENT LIST.

@@ -236,6 +236,30 @@ fn a_request_over_the_query_limit_closes_its_connection() {
     assert_eq!(client.recv().unwrap().text(), "ERR Protocol error: invalid bulk length");
 }
 
+/// Many keys take time that grows with their number, and no more memory than a request may.
+#[test]
+fn much_can_be_watched_but_not_anything() {
+    let server = Server::start(Kind::Claimlog);
+    let mut client = server.client();
+    client.set_patience(Duration::from_secs(120));
+    let names: Vec<String> = (0..200_000).map(|at| format!("key-{at}")).collect();
+    let words: Vec<&str> = std::iter::once("WATCH").chain(names.iter().map(String::as_str)).collect();
+    // Twice the same: with a comparison of each with each it would take until the test is over.
+    for _ in 0..2 {
+        assert_eq!(client.call(&words).unwrap(), ok());
+    }
+    assert_eq!(info(&mut client, "clients", "total_watched_keys"), 200_000);
+    assert_eq!(client.run("CONFIG SET client-query-buffer-limit 1mb"), ok());
+    let refused = client.run("WATCH one-more").text();
+    assert_eq!(refused, "ERR too much is watched: see client-query-buffer-limit");
+    // What is watched still is.
+    server.client().run("XADD key-7 * a b");
+    client.run("MULTI");
+    assert!(client.run("EXEC").is_null());
+    assert_eq!(client.run("WATCH one-more"), ok());
+    assert_eq!(info(&mut client, "clients", "total_watched_keys"), 1);
+}
+
 #[test]
 fn one_command_may_change_and_answer_only_so_much() {
     let options = Options::new(Kind::Claimlog);
