@@ -38,7 +38,7 @@ fn what_adds_is_refused_above_the_limit_and_only_that() {
     let refused = loop {
         match engine.submit(&add("s", 1000)).result {
             Ok(id) if ids.len() < 1000 => ids.push(id),
-            Ok(id) => panic!("nothing is refused: {id}"),
+            Ok(id) => panic!("nothing is refused: {id:?}"),
             Err(error) => break Err::<(), _>(error),
         }
     };
