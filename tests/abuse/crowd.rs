@@ -19,7 +19,7 @@ fn crowd(wanted: u64) -> usize {
 }
 
 fn size() -> usize {
-    crowd(env_u64("CLAIMLOG_ABUSE_CROWD", 3000))
+    crowd(env_u64("CLAIMLOG_ABUSE_CROWD", 2000))
 }
 
 fn connect(server: &Server, count: usize) -> Vec<Client> {

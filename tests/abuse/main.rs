@@ -2,6 +2,7 @@
 //! memory and descriptors are where they were.
 //!
 //! - `CLAIMLOG_ABUSE_ROUNDS`: how often each is done (2). More shows slower leaks.
+//! - `CLAIMLOG_ABUSE_CROWD`: how many come at once where thousands do (2000).
 //! - `CLAIMLOG_SEED`: the seed, printed by every test.
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]

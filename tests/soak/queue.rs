@@ -234,7 +234,9 @@ impl Worker<'_> {
                 client.send(&["XACK", stream, GROUP, &id])?;
                 client.send(&["XDEL", stream, &id])?;
                 client.send(&["EXEC"])?;
-                (client.recv()?, client.recv()?, client.recv()?);
+                for _queued in 0..3 {
+                    client.recv()?;
+                }
                 client.recv()
             })();
             match result {
