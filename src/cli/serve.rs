@@ -67,6 +67,19 @@ pub(crate) struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     maxclients: Option<u32>,
 
+    /// How much memory the data may take before commands that add are refused: bytes, or with k, m, g; 0 for no limit.
+    /// Nothing is ever evicted [default: 0]
+    #[arg(long, env = "CLAIMLOG_MAXMEMORY", value_name = "BYTES")]
+    maxmemory: Option<String>,
+
+    /// The largest changes of one command or transaction [default: 512m]
+    #[arg(long, env = "CLAIMLOG_MAX_BATCH_BYTES", value_name = "BYTES")]
+    max_batch_bytes: Option<String>,
+
+    /// The largest reply of one command or transaction [default: 512m]
+    #[arg(long, env = "CLAIMLOG_MAX_REPLY_BYTES", value_name = "BYTES")]
+    max_reply_bytes: Option<String>,
+
     /// Who may use DEBUG: nobody, everybody, or who connects from this machine [default: local]
     #[arg(long, env = "CLAIMLOG_ENABLE_DEBUG_COMMAND", value_parser = ["no", "yes", "local"])]
     #[arg(value_name = "no|yes|local")]
@@ -92,6 +105,9 @@ impl Options {
         };
         put(&mut config, "enable-debug-command", self.enable_debug_command)?;
         put(&mut config, "requirepass", self.requirepass)?;
+        put(&mut config, "maxmemory", self.maxmemory)?;
+        put(&mut config, "max-batch-bytes", self.max_batch_bytes)?;
+        put(&mut config, "max-reply-bytes", self.max_reply_bytes)?;
         config.port = self.port.unwrap_or(config.port);
         config.bind = self.bind.unwrap_or(config.bind);
         config.dir = self.dir.unwrap_or(config.dir);
@@ -156,6 +172,8 @@ fn open(config: &Config, settings: Settings) -> Result<(Engine, RecoveryReport),
         .settings(settings)
         .snapshot_copies(config.snapshot_copies.into())
         .snapshot_log_bytes(config.snapshot_log_bytes)
+        .max_batch_bytes(config.batch_bytes_max)
+        .max_reply_bytes(config.reply_bytes_max)
         .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
         .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
     Engine::open(options)

@@ -20,8 +20,6 @@ pub(crate) type Words = [Bytes];
 
 /// How much of an unknown command's words an error repeats. As in Redis.
 const ECHO_BYTES_MAX: usize = 128;
-/// How much a transaction may queue: what `client-query-buffer-limit` is in Redis.
-const QUEUED_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 /// Where requests go: straight to the engine, or, inside EXEC, to its one transaction.
 pub(crate) enum Door<'a, 't> {
@@ -191,10 +189,12 @@ fn dispatch_one(session: &mut Session, context: &Context, words: &Words, out: &m
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
         return Done::at_once(Outcome::Close);
     }
-    let found = match check(session, context, words) {
+    let mut after = Seq::ZERO;
+    let found = match check(session, context, words, &mut after) {
         Ok(found) => found,
         Err(mut error) => {
             count(session, context);
+            session.last_seq = session.last_seq.max(after);
             if name.eq_ignore_ascii_case(b"exec") {
                 session.leave_multi();
                 session.client.watch.take();
@@ -202,7 +202,7 @@ fn dispatch_one(session: &mut Session, context: &Context, words: &Words, out: &m
             } else if let Some(queue) = &mut session.queue {
                 queue.aborted = true;
             }
-            return reject(session, context, out, &error);
+            return Done { after, ..reject(session, context, out, &error) };
         }
     };
     if let Some(time) = context.paused_for(writes(session, found.spec)) {
@@ -211,7 +211,7 @@ fn dispatch_one(session: &mut Session, context: &Context, words: &Words, out: &m
     count(session, context);
     session.client.last_command.set(found.spec.name);
     if session.queue.is_some() && !found.spec.runs_inside_multi() {
-        return enqueue(session, found, words, out);
+        return enqueue(session, context, found, words, out);
     }
     let reply = Encoder::new(out, session.client.protocol.get());
     let engine = context.engine();
@@ -233,11 +233,14 @@ fn writes(session: &Session, spec: &CommandSpec) -> bool {
 }
 
 /// Queues a command until EXEC.
-fn enqueue(session: &mut Session, found: Found, words: &Words, out: &mut Vec<u8>) -> Done {
+fn enqueue(session: &mut Session, context: &Context, found: Found, words: &Words, out: &mut Vec<u8>) -> Done {
     let mut reply = Encoder::new(out, session.client.protocol.get());
     if let Some(queue) = &mut session.queue {
         queue.bytes += words.iter().map(|word| word.len() + size_of::<Bytes>()).sum::<usize>();
-        if queue.bytes > QUEUED_BYTES_MAX {
+        session.client.queued_bytes.set(queue.bytes);
+        // As in Redis it counts as part of a request that is not complete.
+        if queue.bytes as u64 > context.config.borrow().query_bytes_max {
+            super::stats_add(&context.stats.dropped_for_input, 1);
             return Done::at_once(Outcome::Close);
         }
         // Copies: a word is a slice of the read buffer, and would keep all of that for as long as the queue lasts.
@@ -306,8 +309,14 @@ fn note_time(
     }
 }
 
-/// All checks that come before a command is run or queued, in Redis's order.
-fn check(session: &Session, context: &Context, words: &Words) -> Result<Found, CommandError> {
+/// All checks that come before a command is run or queued, in Redis's order. An error that came of a look at the state
+/// must not leave before `after` is visible (I1).
+fn check(
+    session: &Session,
+    context: &Context,
+    words: &Words,
+    after: &mut Seq,
+) -> Result<Found, CommandError> {
     let found = table::lookup(words)?;
     let rejected = |error| {
         context.stats.count_rejected(found.slot);
@@ -322,7 +331,24 @@ fn check(session: &Session, context: &Context, words: &Words) -> Result<Found, C
     if session.queue.is_some() && found.spec.flags.has(Flag::NoMulti) {
         return rejected(CommandError::text("ERR Command not allowed inside a transaction"));
     }
+    if needs_memory(session, found.spec) && context.config.borrow().engine.max_memory_bytes > 0 {
+        let ticket = context.engine().check_memory();
+        if let Err(error) = ticket.result {
+            *after = ticket.after;
+            return rejected(error.into());
+        }
+    }
     Ok(found)
+}
+
+/// Whether a command is refused without memory: by itself, by what was queued, or because it would be queued.
+fn needs_memory(session: &Session, spec: &CommandSpec) -> bool {
+    const ENDS_MULTI: [&str; 4] = ["exec", "discard", "quit", "reset"];
+    let Some(queue) = &session.queue else { return spec.flags.has(Flag::DenyOom) };
+    if spec.name == "exec" {
+        return queue.commands.iter().any(|queued| queued.found.spec.flags.has(Flag::DenyOom));
+    }
+    !ENDS_MULTI.contains(&spec.name)
 }
 
 fn reject(session: &Session, context: &Context, out: &mut Vec<u8>, error: &CommandError) -> Done {

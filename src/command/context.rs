@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use claimlog::engine::{Engine, SnapshotStats};
 
-use super::process::ProcessMemory;
+use super::process;
 use super::session::Client;
 use super::slow::SlowCommands;
 use super::slow_events::SlowEvents;
@@ -36,6 +36,8 @@ pub(crate) struct Context {
     /// Another one after DEBUG RELOAD.
     engine: RefCell<Engine>,
     pub(crate) config: RefCell<Config>,
+    /// The memory that the process had before it served anybody, without the data.
+    pub(crate) startup_bytes: u64,
     pub(crate) clients: RefCell<BTreeMap<u64, Rc<Client>>>,
     pub(crate) last_client_id: Cell<u64>,
     pub(crate) stats: Stats,
@@ -53,9 +55,9 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(engine: Engine, config: Config, recovery: RecoverySummary) -> Self {
-        // So that it is known later what it was at the start.
-        ProcessMemory::now().at_start();
+        let data_bytes = engine.stats().memory_bytes;
         Self {
+            startup_bytes: process::resident_bytes().saturating_sub(data_bytes),
             engine: RefCell::new(engine),
             config: RefCell::new(config),
             clients: RefCell::default(),

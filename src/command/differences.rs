@@ -157,6 +157,11 @@ pub(super) const DIFFERENCES: &[(&str, &[Difference])] = &[
                 shown_by: "tests/server/scripts/admin.txt",
             },
             Difference {
+                what: "`maxmemory` counts what the data take, not buffers nor the process; nothing is evicted. What clients do \
+                       not read is bounded even with `client-output-buffer-limit normal 0 0 0`; see [limits.md](limits.md).",
+                shown_by: "tests/server/limits.rs",
+            },
+            Difference {
                 what: "When the log is full, what adds is refused with MISCONF; see [durability.md](durability.md).",
                 shown_by: "tests/server/full.rs",
             },

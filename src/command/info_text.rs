@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::call::Outside;
 use super::context::unix_time;
-use super::process::{self, ProcessMemory};
-use super::{Context, REDIS_VERSION, table};
+use super::{Context, MemoryUse, REDIS_VERSION, process, table};
 use crate::config::sync_mode_name;
 
 /// Writes one section.
@@ -83,8 +82,9 @@ fn server(out: &mut String, context: &Context, _: &Outside) {
     line(out, "server_time_usec", now.as_micros());
     line(out, "uptime_in_seconds", up);
     line(out, "uptime_in_days", up / 86_400);
-    // How often it looks for what nobody tells it of. Timeouts have timers of their own.
-    lines(out, &[("hz", "1"), ("configured_hz", "1")]);
+    // How often it looks for what nobody tells it of, and what was set. Timeouts have timers of their own.
+    line(out, "hz", 1);
+    line(out, "configured_hz", config.hz);
     line(out, "lru_clock", now.as_secs() & 0x00ff_ffff);
     line(out, "executable", std::env::current_exe().unwrap_or_default().display());
     let file = config.file.as_ref().map_or_else(String::new, |path| path.display().to_string());
@@ -131,24 +131,21 @@ fn percent(part: u64, whole: u64) -> String {
     format!("{percent:.2}%")
 }
 
-/// The system counts the process as a whole: what is in memory is what is used.
-fn memory(out: &mut String, context: &Context, _: &Outside) {
-    let memory = ProcessMemory::now();
-    let (used, start) = (memory.resident, memory.at_start());
-    let clients: usize = context.clients.borrow().values().map(|client| client.memory()).sum();
-    let overhead = (start + clients as u64).min(used);
-    for (name, bytes) in [("used_memory", used), ("used_memory_rss", used), ("used_memory_peak", memory.peak)]
-    {
+fn memory(out: &mut String, context: &Context, outside: &Outside) {
+    let memory = MemoryUse::now(context, outside.stats.memory_bytes);
+    let MemoryUse { used, data, resident, peak, .. } = memory;
+    for (name, bytes) in [("used_memory", used), ("used_memory_rss", resident), ("used_memory_peak", peak)] {
         line(out, name, bytes);
         line(out, &format!("{name}_human"), human(bytes));
     }
-    line(out, "used_memory_peak_perc", percent(used, memory.peak));
-    line(out, "used_memory_overhead", overhead);
-    line(out, "used_memory_startup", start);
-    line(out, "used_memory_dataset", used - overhead);
-    line(out, "used_memory_dataset_perc", percent(used - overhead, (used - start).max(1)));
-    for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
-        line(out, name, used);
+    line(out, "used_memory_peak_perc", percent(used, peak));
+    line(out, "used_memory_overhead", memory.overhead());
+    line(out, "used_memory_startup", memory.startup);
+    line(out, "used_memory_dataset", data);
+    line(out, "used_memory_dataset_perc", percent(data, (used - memory.startup).max(1)));
+    line(out, "allocator_allocated", used);
+    for name in ["allocator_active", "allocator_resident"] {
+        line(out, name, resident);
     }
     line(out, "total_system_memory", process::machine_bytes());
     line(out, "total_system_memory_human", human(process::machine_bytes()));
@@ -159,16 +156,20 @@ fn memory(out: &mut String, context: &Context, _: &Outside) {
     line(out, "used_memory_vm_total_human", human(0));
     zeros(out, &["used_memory_functions", "used_memory_scripts"]);
     line(out, "used_memory_scripts_human", human(0));
-    line(out, "maxmemory", 0);
-    lines(out, &[("maxmemory_human", "0B"), ("maxmemory_policy", "noeviction")]);
+    let most = outside.settings.max_memory_bytes;
+    line(out, "maxmemory", most);
+    line(out, "maxmemory_human", human(most));
+    line(out, "maxmemory_policy", "noeviction");
     for part in ["allocator_frag", "allocator_rss", "rss_overhead"] {
         line(out, &format!("{part}_ratio"), "1.00");
         line(out, &format!("{part}_bytes"), 0);
     }
-    line(out, "mem_fragmentation_ratio", "1.00");
-    zeros(out, &["mem_fragmentation_bytes", "mem_not_counted_for_evict", "mem_replication_backlog"]);
-    zeros(out, &["mem_total_replication_buffers", "mem_clients_slaves"]);
-    line(out, "mem_clients_normal", clients);
+    line(out, "mem_fragmentation_ratio", format!("{:.2}", memory.fragmentation()));
+    line(out, "mem_fragmentation_bytes", resident as i64 - used as i64);
+    // As in Redis: without it, what is used is compared with maxmemory. Buffers have limits of their own.
+    line(out, "mem_not_counted_for_evict", memory.overhead());
+    zeros(out, &["mem_replication_backlog", "mem_total_replication_buffers", "mem_clients_slaves"]);
+    line(out, "mem_clients_normal", memory.clients);
     zeros(out, &["mem_cluster_links", "mem_aof_buffer"]);
     line(out, "mem_allocator", "libc");
     zeros(out, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
@@ -261,7 +262,8 @@ fn stats(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "total_reads_processed", stats.reads.get());
     line(out, "total_writes_processed", stats.writes.get());
     zeros(out, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
-    zeros(out, &["client_query_buffer_limit_disconnections", "client_output_buffer_limit_disconnections"]);
+    line(out, "client_query_buffer_limit_disconnections", stats.dropped_for_input.get());
+    line(out, "client_output_buffer_limit_disconnections", stats.dropped_for_output.get());
     zeros(out, &["reply_buffer_shrinks", "reply_buffer_expands", "acl_access_denied_auth"]);
     zeros(out, &["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
     line(out, "claimlog_clients_at_most", stats.clients_at_most.get());

@@ -3,9 +3,8 @@
 use claimlog::op::Object;
 
 use super::args::{SYNTAX, Words, integer, is};
-use super::process::ProcessMemory;
 use super::spec::{Arg, Arity, CommandSpec, Flag, Flags, KeySpec};
-use super::{Call, CommandError, Outcome};
+use super::{Call, CommandError, MemoryUse, Outcome};
 
 pub(crate) static SPEC: CommandSpec = CommandSpec {
     name: "memory",
@@ -108,9 +107,16 @@ const LINES: &[&str] = &[
 ];
 
 fn doctor(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let resident_mib = ProcessMemory::now().resident / (1024 * 1024);
+    let outside = call.outside();
+    call.after = call.after.max(claimlog::Seq::new(outside.stats.applied));
+    let memory = MemoryUse::now(call.context, outside.stats.memory_bytes);
+    let mib = |bytes: u64| bytes / (1024 * 1024);
     let text = format!(
-        "This process takes {resident_mib} MiB. What takes it is not told apart here: MEMORY USAGE says it of a key.\n"
+        "The data take {} MiB, clients {} MiB, and the process has {} MiB of the system. What a key takes says MEMORY \
+         USAGE.\n",
+        mib(memory.data),
+        mib(memory.clients),
+        mib(memory.resident)
     );
     call.reply.verbatim(text.as_bytes());
     Ok(Outcome::Done)
@@ -142,36 +148,32 @@ fn usage(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     Ok(Outcome::Done)
 }
 
-/// What is known: the system counts the process as a whole, so nothing is told apart but what clients take.
 fn stats(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let outside = call.outside();
     // It counts keys: that is a look at the state (I1).
     call.after = call.after.max(claimlog::Seq::new(outside.stats.applied));
-    let memory = ProcessMemory::now();
+    let memory = MemoryUse::now(call.context, outside.stats.memory_bytes);
     let keys: u64 = outside.stats.keys.iter().sum();
-    let clients: usize = call.context.clients.borrow().values().map(|client| client.memory()).sum();
-    let clients = clients as u64;
-    let data = memory.resident.saturating_sub(memory.at_start() + clients);
-    let each = data.checked_div(keys).unwrap_or(0);
+    let each = memory.data.checked_div(keys).unwrap_or(0);
     let count = |bytes: u64| Number::Count(bytes);
     let pairs = [
         ("peak.allocated", count(memory.peak)),
-        ("total.allocated", count(memory.resident)),
-        ("startup.allocated", count(memory.at_start())),
+        ("total.allocated", count(memory.used)),
+        ("startup.allocated", count(memory.startup)),
         ("replication.backlog", count(0)),
         ("clients.slaves", count(0)),
-        ("clients.normal", count(clients)),
+        ("clients.normal", count(memory.clients)),
         ("cluster.links", count(0)),
         ("aof.buffer", count(0)),
         ("lua.caches", count(0)),
         ("functions.caches", count(0)),
-        ("overhead.total", count(memory.at_start() + clients)),
+        ("overhead.total", count(memory.overhead())),
         ("keys.count", count(keys)),
         ("keys.bytes-per-key", count(each)),
-        ("dataset.bytes", count(data)),
-        ("dataset.percentage", Number::Part(percent(data, memory.resident))),
-        ("peak.percentage", Number::Part(percent(memory.resident, memory.peak))),
-        ("allocator.allocated", count(memory.resident)),
+        ("dataset.bytes", count(memory.data)),
+        ("dataset.percentage", Number::Part(percent(memory.data, memory.used - memory.startup))),
+        ("peak.percentage", Number::Part(percent(memory.used, memory.peak))),
+        ("allocator.allocated", count(memory.used)),
         ("allocator.active", count(memory.resident)),
         ("allocator.resident", count(memory.resident)),
         ("allocator-fragmentation.ratio", Number::Part(1.0)),
@@ -180,8 +182,8 @@ fn stats(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         ("allocator-rss.bytes", count(0)),
         ("rss-overhead.ratio", Number::Part(1.0)),
         ("rss-overhead.bytes", count(0)),
-        ("fragmentation", Number::Part(1.0)),
-        ("fragmentation.bytes", count(0)),
+        ("fragmentation", Number::Part(memory.fragmentation())),
+        ("fragmentation.bytes", count(memory.resident.saturating_sub(memory.used))),
     ];
     call.reply.map(pairs.len());
     for (name, value) in pairs {

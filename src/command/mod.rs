@@ -16,6 +16,7 @@ mod glob;
 mod histogram;
 mod id_block;
 mod info_text;
+mod memory_use;
 mod process;
 mod reply;
 mod session;
@@ -87,6 +88,7 @@ use claimlog::resp::Encoder;
 
 pub(crate) use call::{Call, dispatch};
 pub(crate) use context::{Context, RecoverySummary};
+pub(crate) use memory_use::MemoryUse;
 pub(crate) use session::{Client, Reading, Session};
 pub(crate) use stats::add as stats_add;
 

@@ -112,6 +112,11 @@ fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let client = Rc::clone(&call.session.client);
     let mut watch = client.watch.borrow_mut();
     let watch = watch.get_or_insert_with(|| call.context.engine().watch());
+    // It lasts longer than the request, like what is queued.
+    let asked: usize = call.words[1..].iter().map(bytes::Bytes::len).sum();
+    if (watch.memory_bytes() + asked) as u64 > call.context.config.borrow().query_bytes_max {
+        return Err(CommandError::text("ERR too much is watched: see client-query-buffer-limit"));
+    }
     for name in &call.words[1..] {
         // A copy: a slice would keep the whole read buffer.
         watch.add(&Key { db, name: bytes::Bytes::copy_from_slice(name) });

@@ -1,30 +1,8 @@
 //! What the system says about this process: memory and processor time.
 
-use std::sync::OnceLock;
-
-/// Its memory, in bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ProcessMemory {
-    /// In memory now,
-    pub(crate) resident: u64,
-    /// and at most.
-    pub(crate) peak: u64,
-}
-
-impl ProcessMemory {
-    pub(crate) fn now() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let resident = kilobytes(&status, "VmRSS:");
-        // The kernel counts lazily.
-        Self { resident, peak: kilobytes(&status, "VmHWM:").max(resident) }
-    }
-
-    /// What it was when this was first asked, which the server does when it starts: what it found when it opened the data
-    /// counts as the start.
-    pub(crate) fn at_start(self) -> u64 {
-        static START: OnceLock<u64> = OnceLock::new();
-        (*START.get_or_init(|| self.resident)).min(self.resident)
-    }
+/// Its memory that is not swapped out, in bytes.
+pub(crate) fn resident_bytes() -> u64 {
+    kilobytes(&std::fs::read_to_string("/proc/self/status").unwrap_or_default(), "VmRSS:")
 }
 
 fn kilobytes(text: &str, name: &str) -> u64 {

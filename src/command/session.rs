@@ -58,8 +58,14 @@ pub(crate) struct Client {
     pub(crate) reading: RefCell<Option<Reading>>,
     /// Bytes received and not yet understood.
     pub(crate) received_bytes: Cell<usize>,
+    /// Room for more of them.
+    pub(crate) free_bytes: Cell<usize>,
     /// Bytes of replies that have not left.
     pub(crate) unsent_bytes: Cell<usize>,
+    /// Bytes queued since MULTI.
+    pub(crate) queued_bytes: Cell<usize>,
+    /// Since when it has had so many of them unsent as the soft limit of `client-output-buffer-limit` says.
+    pub(crate) at_soft_limit_since: Cell<Option<Instant>>,
     /// Bytes received, ever.
     pub(crate) received_ever: Cell<u64>,
     /// Commands, ever.
@@ -123,7 +129,10 @@ impl Client {
             watch: RefCell::default(),
             reading: RefCell::default(),
             received_bytes: Cell::new(0),
+            free_bytes: Cell::new(0),
             unsent_bytes: Cell::new(0),
+            queued_bytes: Cell::new(0),
+            at_soft_limit_since: Cell::new(None),
             received_ever: Cell::new(0),
             commands_ever: Cell::new(0),
             sent_bytes: Cell::new(0),
@@ -178,7 +187,12 @@ impl Client {
 
     /// The memory that its connection takes, about.
     pub(crate) fn memory(&self) -> usize {
-        self.received_bytes.get() + self.unsent_bytes.get()
+        size_of::<Self>()
+            + self.received_bytes.get()
+            + self.free_bytes.get()
+            + self.unsent_bytes.get()
+            + self.queued_bytes.get()
+            + self.watch.borrow().as_ref().map_or(0, Watch::memory_bytes)
     }
 
     /// Its line in CLIENT LIST.
@@ -202,7 +216,7 @@ impl Client {
         let text = |bytes: &RefCell<Bytes>| String::from_utf8_lossy(&bytes.borrow()).into_owned();
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={flags} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
-             qbuf={} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
+             qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=0 rbp=0 obl={} oll=0 omem={} tot-mem={} events=r cmd={} \
              user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread=0 tot-net-in={} \
              tot-net-out={} tot-cmds={}",
             self.id,
@@ -216,6 +230,8 @@ impl Client {
             self.queued.get(),
             self.watch.borrow().as_ref().map_or(0, |watch| watch.keys().len()),
             self.received_bytes.get(),
+            self.free_bytes.get(),
+            self.queued_bytes.get(),
             self.unsent_bytes.get(),
             self.unsent_bytes.get(),
             self.memory(),
@@ -277,6 +293,7 @@ impl Session {
     pub(crate) fn leave_multi(&mut self) -> Option<(Queue, Option<Watch>)> {
         let queue = self.queue.take()?;
         self.client.queued.set(-1);
+        self.client.queued_bytes.set(0);
         Some((queue, self.client.watch.take()))
     }
 

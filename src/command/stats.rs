@@ -38,6 +38,12 @@ pub(crate) struct Stats {
     pub(crate) reads: Cell<u64>,
     pub(crate) writes: Cell<u64>,
     pub(crate) errors: Cell<u64>,
+    /// Connections closed for a request that was too large,
+    pub(crate) dropped_for_input: Cell<u64>,
+    /// and for replies that were not read.
+    pub(crate) dropped_for_output: Cell<u64>,
+    /// The most memory that was used, as INFO counts it, when last looked at.
+    pub(crate) memory_at_most: Cell<u64>,
     /// By the number of the command ([`table::Found::slot`]).
     pub(crate) calls: RefCell<Vec<Calls>>,
     /// How long they took, where that is tracked.
@@ -123,6 +129,8 @@ impl Stats {
             &self.reads,
             &self.writes,
             &self.errors,
+            &self.dropped_for_input,
+            &self.dropped_for_output,
             &self.errors_of_too_many_kinds,
         ] {
             counter.set(0);

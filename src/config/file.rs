@@ -83,7 +83,8 @@ fn quoted(text: &str, quote: char) -> Result<(String, &str), String> {
 
 /// A value as a line of the file has it.
 fn shown(row: &Row, value: &str) -> String {
-    let list = matches!(row.name, "bind" | "latency-tracking-info-percentiles") && !value.is_empty();
+    const LISTS: [&str; 3] = ["bind", "client-output-buffer-limit", "latency-tracking-info-percentiles"];
+    let list = LISTS.contains(&row.name) && !value.is_empty();
     let plain = |letter: char| letter.is_ascii_graphic() && !matches!(letter, '"' | '\'' | '\\' | '#');
     if list || (!value.is_empty() && value.chars().all(plain)) {
         return value.to_owned();

@@ -2,6 +2,7 @@
 //! them while the server runs is CONFIG's business.
 
 pub(crate) mod file;
+mod output_limit;
 mod rows;
 
 use std::net::IpAddr;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use claimlog::engine::{Settings, SyncMode};
 
+pub(crate) use output_limit::OutputLimits;
 pub(crate) use rows::{ROWS, When, change, parse_bytes, row};
 
 /// The server's settings.
@@ -33,6 +35,20 @@ pub(crate) struct Config {
     pub(crate) clients_possible: u32,
     /// The longest argument of a request.
     pub(crate) bulk_bytes_max: u64,
+    /// The largest request, and the most that a transaction may queue.
+    pub(crate) query_bytes_max: u64,
+    /// What may wait for a client to read it.
+    pub(crate) output_limits: OutputLimits,
+    /// The largest changes of one command or transaction,
+    pub(crate) batch_bytes_max: u32,
+    /// and the largest reply.
+    pub(crate) reply_bytes_max: u64,
+    /// After so many seconds of silence the system asks whether the other end is still there; 0: never.
+    pub(crate) keepalive_secs: u64,
+    /// How often Redis looks at what nobody tells it of, per second; kept, and changes nothing.
+    pub(crate) hz: u64,
+    /// How hard Redis looks for what has expired; kept, and changes nothing.
+    pub(crate) expire_effort: u64,
     /// Clients idle for longer are closed; 0: never.
     pub(crate) idle_secs_max: u64,
     /// Commands that take so many microseconds or more are kept for SLOWLOG; negative: none.
@@ -52,10 +68,11 @@ pub(crate) struct Config {
 }
 
 /// Switches of Redis that may be set either way, because what they change can't be seen: how the log is written anew,
-/// and whether keys are freed by another thread (here always).
+/// whether keys are freed by another thread (here always), and how often it is looked for what is due (here timers say so).
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Accepted {
     AofUseRdbPreamble,
+    DynamicHz,
     LazyEviction,
     LazyExpire,
     LazyServerDel,
@@ -90,6 +107,13 @@ impl Default for Config {
             clients_max: 10_000,
             clients_possible: u32::MAX,
             bulk_bytes_max: 512 * 1024 * 1024,
+            query_bytes_max: 1024 * 1024 * 1024,
+            output_limits: OutputLimits::default(),
+            batch_bytes_max: 512 * 1024 * 1024,
+            reply_bytes_max: 512 * 1024 * 1024,
+            keepalive_secs: 300,
+            hz: 10,
+            expire_effort: 1,
             idle_secs_max: 0,
             slow_micros: 10_000,
             slow_entries_max: 128,
@@ -97,8 +121,8 @@ impl Default for Config {
             latency_tracking: true,
             latency_percentiles: vec![50.0, 99.0, 99.9],
             debug_command: DebugCommand::Local,
-            // As in Redis: only the first is on.
-            accepted: std::array::from_fn(|at| at == Accepted::AofUseRdbPreamble as usize),
+            // As in Redis: only the first two are on.
+            accepted: std::array::from_fn(|at| at <= Accepted::DynamicHz as usize),
         }
     }
 }

@@ -72,6 +72,11 @@ macro_rules! accepted {
 
 /// All settings, sorted by name.
 pub(crate) static ROWS: &[Row] = &[
+    row_of(
+        "active-expire-effort",
+        |config| config.expire_effort.to_string(),
+        Set::Number(1, 10, |config, value| config.expire_effort = value),
+    ),
     fixed!("activedefrag", "no"),
     accepted!("aof-use-rdb-preamble", Accepted::AofUseRdbPreamble),
     row_of(
@@ -81,15 +86,33 @@ pub(crate) static ROWS: &[Row] = &[
     ),
     fixed!("appendonly", "yes"),
     start("bind", addresses, Set::Text(set_bind)),
-    fixed!("client-query-buffer-limit", "1073741824"),
+    row_of(
+        "client-output-buffer-limit",
+        |config| config.output_limits.text(),
+        Set::Text(|config, value| config.output_limits.set(value, size)),
+    ),
+    row_of(
+        "client-query-buffer-limit",
+        |config| config.query_bytes_max.to_string(),
+        Set::Bytes(1024 * 1024, i64::MAX, |config, value| config.query_bytes_max = value),
+    ),
     fixed!("close-on-replica-write", "yes"),
     immutable!("cluster-enabled", "no"),
     immutable!("daemonize", "no"),
     immutable!("databases", DbIndex::COUNT),
     start("dir", absolute_dir, Set::Text(set_dir)),
+    accepted!("dynamic-hz", Accepted::DynamicHz),
     start("enable-debug-command", debug_command, Set::Text(set_debug_command)),
     immutable!("enable-module-command", "no"),
     immutable!("enable-protected-configs", "no"),
+    // As in Redis, what is out of range is taken for the nearest that is not.
+    row_of(
+        "hz",
+        |config| config.hz.to_string(),
+        Set::Number(i64::MIN, i64::MAX, |config, value| {
+            config.hz = value.cast_signed().clamp(1, 500).cast_unsigned();
+        }),
+    ),
     immutable!("io-threads", 1),
     row_of(
         "latency-monitor-threshold",
@@ -108,8 +131,25 @@ pub(crate) static ROWS: &[Row] = &[
     accepted!("lazyfree-lazy-user-del", Accepted::LazyUserDel),
     accepted!("lazyfree-lazy-user-flush", Accepted::LazyUserFlush),
     immutable!("logfile", ""),
+    fixed!("loglevel", "notice"),
+    start(
+        "max-batch-bytes",
+        |config| config.batch_bytes_max.to_string(),
+        Set::Bytes(1024 * 1024, BATCH_BYTES_MAX, |config, value| {
+            config.batch_bytes_max = u32::try_from(value).unwrap_or(config.batch_bytes_max);
+        }),
+    ),
+    start(
+        "max-reply-bytes",
+        |config| config.reply_bytes_max.to_string(),
+        Set::Bytes(64 * 1024, i64::MAX, |config, value| config.reply_bytes_max = value),
+    ),
     row_of("maxclients", |config| config.clients_max.to_string(), Set::Text(set_maxclients)),
-    fixed!("maxmemory", 0),
+    row_of(
+        "maxmemory",
+        |config| config.engine.max_memory_bytes.to_string(),
+        Set::Bytes(0, i64::MAX, |config, value| config.engine.max_memory_bytes = value),
+    ),
     fixed!("maxmemory-clients", 0),
     fixed!("maxmemory-policy", "noeviction"),
     fixed!("min-replicas-max-lag", 10),
@@ -174,6 +214,11 @@ pub(crate) static ROWS: &[Row] = &[
     ),
     immutable!("supervised", "no"),
     row_of(
+        "tcp-keepalive",
+        |config| config.keepalive_secs.to_string(),
+        Set::Number(0, 2_147_483_647, |config, value| config.keepalive_secs = value),
+    ),
+    row_of(
         "timeout",
         |config| config.idle_secs_max.to_string(),
         Set::Number(0, 2_147_483_647, |config, value| config.idle_secs_max = value),
@@ -181,6 +226,9 @@ pub(crate) static ROWS: &[Row] = &[
     fixed!("tls-port", 0),
     immutable!("unixsocket", ""),
 ];
+
+/// More than a frame of the log can say.
+const BATCH_BYTES_MAX: i64 = 1 << 30;
 
 /// The setting of that name, in any case.
 pub(crate) fn row(name: &[u8]) -> Option<&'static Row> {
@@ -197,7 +245,7 @@ pub(crate) fn change(row: &Row, config: &mut Config, value: &str) -> Result<(), 
             Ok(())
         }
         Set::Bytes(least, most, put) => {
-            let bytes = bytes(value).ok_or("argument must be a memory value")?;
+            let bytes = bytes(value).filter(|bytes| *bytes >= 0).ok_or("argument must be a memory value")?;
             put(config, within(bytes, least, most)?.cast_unsigned());
             Ok(())
         }
@@ -239,9 +287,14 @@ fn bytes(text: &str) -> Option<i64> {
     number.parse::<i64>().ok().and_then(|number| number.checked_mul(1 << shift))
 }
 
+/// A number of bytes, or none.
+fn size(text: &str) -> Option<u64> {
+    bytes(text).and_then(|bytes| u64::try_from(bytes).ok())
+}
+
 /// As the command line takes it.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
-    let found = bytes(text).and_then(|bytes| u64::try_from(bytes).ok()).filter(|bytes| *bytes > 0);
+    let found = size(text).filter(|bytes| *bytes > 0);
     found.ok_or_else(|| "a number of bytes, as in 67108864 or 64m".to_owned())
 }
 
@@ -364,7 +417,11 @@ mod tests {
             ("proto-max-bulk-len", "1k"),
             ("latency-tracking", "maybe"),
             ("appendonly", "no"),
-            ("maxmemory", "100mb"),
+            ("maxmemory", "-1"),
+            ("maxmemory", "1%"),
+            ("maxmemory-policy", "allkeys-lru"),
+            ("client-query-buffer-limit", "1000"),
+            ("max-batch-bytes", "2g"),
             ("latency-tracking-info-percentiles", "50 101"),
             ("bind", ""),
         ] {

@@ -129,6 +129,11 @@ impl Core {
         self.state.applied()
     }
 
+    /// Whether the data take more memory than they may.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.settings.max_memory_bytes > 0 && self.state.memory_bytes() > self.settings.max_memory_bytes
+    }
+
     /// Why nothing is served any more, if that is so.
     pub(super) fn ended(&self) -> Option<&Error> {
         self.ended.as_ref()

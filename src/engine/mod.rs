@@ -45,7 +45,7 @@ use self::timer::Timer;
 use crate::error::{Error, OpenError};
 use crate::id::Seq;
 use crate::io::{Clock, LockGuard};
-use crate::op::{Op, StreamRead};
+use crate::op::{Op, Refusal, StreamRead};
 use crate::recovery::{self, Recovered, RecoveryReport};
 use crate::state::Database;
 use crate::wal::{Ballast, Spares, Writer};
@@ -100,6 +100,9 @@ pub struct Stats {
     pub awaited_group_keys: u64,
     /// What is known about snapshots.
     pub snapshots: SnapshotStats,
+    /// About how many bytes of memory the data take: what [`Settings::max_memory_bytes`] is compared with. Counted from
+    /// what there is, not what the process has of the system; what streams share after COPY counts in each.
+    pub memory_bytes: u64,
     /// Why commands that add are refused, if they are: the log is full (see [`Engine::room`]).
     pub log_full: Option<String>,
 }
@@ -212,8 +215,8 @@ impl Engine {
     /// not at all (I3). The steps must not wait for anything, and must not use the engine but through the transaction:
     /// not even to drop a [`Watch`] or a [`Waiting`].
     ///
-    /// Room for 1 MiB of changes is made ready first; for more use [`Engine::transaction_of`]. On a full log each step
-    /// that adds is refused in its own place.
+    /// Room for 1 MiB of changes is made ready first; for more use [`Engine::transaction_of`]. On a full log, and where
+    /// there was too little memory when it began, each step that adds is refused in its own place.
     ///
     /// A panic in `steps` ends the engine (I8): what was half built is neither written nor served.
     pub fn transaction<T>(&self, steps: impl FnOnce(&mut Transaction<'_>) -> T) -> Ticket<T> {
@@ -238,6 +241,11 @@ impl Engine {
                 return Ticket { result: Err(error), after };
             }
         };
+        if size.adds && core.is_out_of_memory() {
+            let after = core.applied();
+            self.shared.leave(core);
+            return Ticket { result: Err(Refusal::OutOfMemory.into()), after };
+        }
         let value = steps(&mut Transaction::new(&mut core, now_ms));
         let after = core.finish(now_ms);
         let result = core.ended().map_or(Ok(value), |error| Err(error.clone()));
@@ -422,8 +430,18 @@ impl Engine {
             awaited_keys: awaited_keys as u64,
             awaited_group_keys: awaited_group_keys as u64,
             snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
+            memory_bytes: core.state.memory_bytes(),
             log_full: core.full_because().map(|why| why.as_ref().to_owned()),
         }
+    }
+
+    /// Whether requests that add are refused for lack of memory ([`Refusal::OutOfMemory`]), without asking for anything:
+    /// for a server that says so before it looks at what a request says.
+    #[must_use]
+    pub fn check_memory(&self) -> Ticket<()> {
+        let core = self.shared.core();
+        let result = if core.is_out_of_memory() { Err(Refusal::OutOfMemory.into()) } else { Ok(()) };
+        Ticket { result, after: core.applied() }
     }
 
     /// How much space the log has. Asks the file system.
@@ -534,6 +552,11 @@ impl Shared {
             let (mut core, now_ms) = self.core_in_turn();
             if let Some(error) = core.ended() {
                 return Ticket { result: Err(error.clone()), after: core.applied() };
+            }
+            if O::DENY_OOM && core.is_out_of_memory() {
+                let after = core.applied();
+                self.leave(core);
+                return Ticket { result: Err(Refusal::OutOfMemory.into()), after };
             }
             let result = match core.step(op, now_ms) {
                 Ok(reply) => Ok(reply),

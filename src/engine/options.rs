@@ -47,6 +47,11 @@ pub struct Settings {
     pub stream_idmp_duration_secs: u64,
     /// `stream-idmp-maxsize`: how many of each producer a new stream remembers (8.6).
     pub stream_idmp_maxsize: u64,
+    /// `maxmemory`: how many bytes of memory the data may take; 0 for no limit. Above it, what adds is refused
+    /// ([`Refusal::OutOfMemory`](crate::op::Refusal::OutOfMemory), see [`Op::DENY_OOM`](crate::op::Op::DENY_OOM)), and
+    /// everything else goes on. What counts is what the data take by themselves ([`Stats::memory_bytes`](super::Stats)),
+    /// which is less at once when something is deleted. Data that are above it already are opened all the same.
+    pub max_memory_bytes: u64,
     /// Whether keys that have expired are removed as soon as they have. If not, they are when the next request comes.
     pub active_expiry: bool,
 }
@@ -60,6 +65,7 @@ impl Default for Settings {
             stream_node_max_bytes: 4096,
             stream_idmp_duration_secs: duration_secs,
             stream_idmp_maxsize: maxsize,
+            max_memory_bytes: 0,
             active_expiry: true,
         }
     }
@@ -148,6 +154,14 @@ impl Options {
     #[must_use]
     pub fn sync_mode(mut self, mode: SyncMode) -> Self {
         self.settings.sync_mode = mode;
+        self
+    }
+
+    /// How many bytes of memory the data may take before what adds is refused; no limit unless said otherwise. See
+    /// [`Settings::max_memory_bytes`].
+    #[must_use]
+    pub fn max_memory_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_memory_bytes = bytes;
         self
     }
 

@@ -14,7 +14,8 @@ pub struct TransactionSize {
     /// How many bytes its changes may come to. A step that goes beyond the room that is ready is refused as if the log
     /// were full ([`Refusal::LogFull`]).
     pub bytes: usize,
-    /// Whether any step adds something: on a full log the whole is refused then, before its first step.
+    /// Whether any step adds something: on a full log, or without memory, the whole is refused then, before its first
+    /// step.
     pub adds: bool,
 }
 
@@ -23,11 +24,14 @@ pub struct TransactionSize {
 pub struct Transaction<'a> {
     core: &'a mut Core,
     now_ms: u64,
+    /// Whether there was too little memory when it began. As in Redis that is what counts until its end.
+    out_of_memory: bool,
 }
 
 impl<'a> Transaction<'a> {
     pub(super) fn new(core: &'a mut Core, now_ms: u64) -> Self {
-        Self { core, now_ms }
+        let out_of_memory = core.is_out_of_memory();
+        Self { core, now_ms, out_of_memory }
     }
 
     /// Decides and applies one step. A refused step changes nothing; the others stand.
@@ -38,6 +42,9 @@ impl<'a> Transaction<'a> {
     pub fn execute<O: Op>(&mut self, op: &O) -> Result<O::Reply, Error> {
         if let Some(error) = self.core.ended() {
             return Err(error.clone());
+        }
+        if O::DENY_OOM && self.out_of_memory {
+            return Err(Refusal::OutOfMemory.into());
         }
         self.core.step(op, self.now_ms).map_err(|halt| match halt {
             Halt::Error(error) => error,

@@ -1,6 +1,6 @@
 //! WATCH: who wants to know that a key changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -13,6 +13,9 @@ pub struct Watch {
     id: u64,
     dirty: Arc<AtomicBool>,
     keys: Vec<Key>,
+    /// The same, to find one: there may be very many.
+    known: HashSet<Key>,
+    bytes: usize,
     engine: Arc<Shared>,
 }
 
@@ -44,7 +47,7 @@ impl Watch {
     pub(super) fn new(engine: Arc<Shared>) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self { id, dirty: Arc::default(), keys: Vec::new(), engine }
+        Self { id, dirty: Arc::default(), keys: Vec::new(), known: HashSet::new(), bytes: 0, engine }
     }
 
     /// The same keys in another engine, which holds the data that this one held until it was closed. What changed
@@ -55,7 +58,14 @@ impl Watch {
             core.watchers.by_key.entry(key.clone()).or_default().push((self.id, Arc::clone(&self.dirty)));
         }
         drop(core);
-        Self { id: self.id, dirty: Arc::clone(&self.dirty), keys: self.keys.clone(), engine }
+        Self {
+            id: self.id,
+            dirty: Arc::clone(&self.dirty),
+            keys: self.keys.clone(),
+            known: self.known.clone(),
+            bytes: self.bytes,
+            engine,
+        }
     }
 
     /// The keys.
@@ -64,9 +74,18 @@ impl Watch {
         &self.keys
     }
 
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Watches one more key, from this moment on.
     pub fn add(&mut self, key: &Key) {
-        if !self.keys.contains(key) {
+        // Three lists have it, which share the name.
+        const KEY_BYTES: usize = 200;
+        if self.known.insert(key.clone()) {
+            self.bytes += KEY_BYTES + key.name.len();
             // What has expired by now is not watched: that it goes is no change.
             let (mut core, _) = self.engine.core_in_turn();
             core.watchers.by_key.entry(key.clone()).or_default().push((self.id, Arc::clone(&self.dirty)));

@@ -97,6 +97,11 @@ pub trait Op {
     /// What it answers.
     type Reply;
 
+    /// Whether it is refused while the data take more memory than they may (`Settings::max_memory_bytes`). As in Redis
+    /// that is what adds by itself: deliveries, claims, acknowledgements and whatever removes go on, so that a full queue
+    /// can be worked off.
+    const DENY_OOM: bool = false;
+
     /// Decides the request on the state as it is. Changes nothing.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! OBJECT, MEMORY USAGE, TOUCH, RANDOMKEY: what a key is like.
 
 use super::*;
+use crate::state::Row;
 
 /// OBJECT (2.2.3): what a key is like, without using it. `None` if there is no such key.
 #[derive(Clone, Debug)]
@@ -25,7 +26,7 @@ impl Op for Object {
         let Some(stream) = view.peek(self.key.db, &self.key.name)? else { return Decision::read(None) };
         Decision::read(Some(ObjectInfo {
             idle_ms: view.presence.used_ms(stream.no).map(|used_ms| view.idle_ms(used_ms)),
-            memory_bytes: stream.memory_bytes()?,
+            memory_bytes: stream.bytes(),
         }))
     }
 }

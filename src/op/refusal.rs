@@ -64,6 +64,8 @@ pub enum Refusal {
     BatchTooLarge,
     /// The reply would pass `max-reply-bytes`.
     ReplyTooLarge,
+    /// The data take more memory than they may (`Settings::max_memory_bytes`), and this would add.
+    OutOfMemory,
     /// There is no room in the log for what it would add (I9).
     LogFull {
         /// What is full, in one line.
@@ -139,6 +141,7 @@ impl Refusal {
                  smaller ones"
             }
             Self::ReplyTooLarge => "ERR the reply would pass max-reply-bytes; ask for less with COUNT",
+            Self::OutOfMemory => "OOM command not allowed when used memory > 'maxmemory'.",
             Self::NoSuchGroup { .. } | Self::NoSuchKeyOrGroup { .. } | Self::NoSuchGroupToRead { .. } => {
                 "NOGROUP"
             }

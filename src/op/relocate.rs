@@ -48,6 +48,7 @@ pub struct Copy {
 
 impl Op for Copy {
     type Reply = bool;
+    const DENY_OOM: bool = true;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, bool>, Stop> {
         if self.from == self.to {

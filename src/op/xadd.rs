@@ -77,6 +77,7 @@ const CONTENT_BYTES_MAX: u64 = 1 << 30;
 
 impl Op for XAdd {
     type Reply = Option<EntryId>;
+    const DENY_OOM: bool = true;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
         if self.id == NewId::Exact(EntryId::MIN) {

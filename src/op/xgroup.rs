@@ -49,6 +49,7 @@ fn find<'a, 's>(view: &View<'s>, key: &Key, name: &'a Bytes) -> Result<(&'s Grou
 
 impl Op for XGroupCreate {
     type Reply = ();
+    const DENY_OOM: bool = true;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
         let stream = view.stream(&self.key)?;
@@ -123,6 +124,7 @@ pub struct XGroupCreateConsumer {
 
 impl Op for XGroupCreateConsumer {
     type Reply = bool;
+    const DENY_OOM: bool = true;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, bool>, Stop> {
         let (group, group_at) = find(view, &self.key, &self.group)?;

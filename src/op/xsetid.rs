@@ -18,6 +18,7 @@ pub struct XSetId {
 
 impl Op for XSetId {
     type Reply = ();
+    const DENY_OOM: bool = true;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
         let given_max_deleted = self.max_deleted_id.filter(|id| *id != EntryId::MIN);

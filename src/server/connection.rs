@@ -33,8 +33,6 @@ const READ_BYTES: usize = 16 * 1024;
 pub(crate) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
 /// A connection that is busy with a command is not read from once it has sent this much more.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
-/// The largest request, all its arguments together. As in Redis (`client-query-buffer-limit`).
-const REQUEST_BYTES_MAX: usize = 1024 * 1024 * 1024;
 /// Timers are not set for longer than this: as good as for ever.
 const TIMEOUT_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -210,6 +208,10 @@ impl Connection {
                 self.give_up_blocked();
                 self.closing = true;
             }
+            if self.wire.client.killed.get() {
+                // Dropped for what it does not read: nothing of it is sent any more.
+                return Poll::Ready(());
+            }
             self.send();
             if self.poll_sent(task).is_ready() {
                 return Poll::Ready(());
@@ -330,6 +332,8 @@ impl Connection {
         let mut output = self.wire.output.borrow_mut();
         encode(&mut Encoder::new(output.buffer(), protocol));
         output.park(after);
+        drop(output);
+        self.drop_if_unread();
     }
 
     /// Executes what was received, as far as it goes. `true`: as far as a command that waits.
@@ -339,7 +343,8 @@ impl Connection {
         }
         let server = self.server.clone();
         self.held_back = false;
-        while self.blocked.is_none() && !self.closing {
+        self.set_limits();
+        while self.blocked.is_none() && !self.closing && !self.session.client.killed.get() {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
                 self.held_back = true;
                 break;
@@ -347,7 +352,10 @@ impl Connection {
             match self.decoder.next_request(&mut self.words) {
                 Ok(true) => match server.has_failed() {
                     Some(why) => self.fail(why),
-                    None => self.execute_one(&server),
+                    None => {
+                        self.execute_one(&server);
+                        self.drop_if_unread();
+                    }
                 },
                 Ok(false) => break,
                 Err(error) => {
@@ -357,8 +365,15 @@ impl Connection {
             }
         }
         self.decoder.shrink(READ_BYTES * 4);
-        self.session.client.received_bytes.set(self.decoder.buffered());
+        self.note_received();
         self.blocked.is_some()
+    }
+
+    fn note_received(&mut self) {
+        let client = &self.session.client;
+        client.received_bytes.set(self.decoder.buffered());
+        let buffer = self.decoder.buffer();
+        client.free_bytes.set(buffer.capacity() - buffer.len());
     }
 
     fn execute_one(&mut self, server: &Server) {
@@ -375,6 +390,7 @@ impl Connection {
         // The words are slices of the read buffer: let go of it.
         self.words.clear();
         if was_authenticated != self.session.authenticated {
+            // Counts for the rest of what was received too.
             self.set_limits();
         }
         match done.outcome {
@@ -394,6 +410,18 @@ impl Connection {
                 server.stop();
             }
             Err(why) => self.fail(why),
+        }
+    }
+
+    /// Drops the client if more of its replies wait than may.
+    fn drop_if_unread(&self) {
+        let context = &self.server.context;
+        let limit = context.config.borrow().output_limits.normal();
+        let client = &self.session.client;
+        let unsent = self.wire.output.borrow().unsent();
+        if limit.is_passed(unsent, &client.at_soft_limit_since, std::time::Instant::now()) {
+            stats_add(&context.stats.dropped_for_output, 1);
+            client.killed.set(true);
         }
     }
 
@@ -449,10 +477,20 @@ impl Connection {
         if self.closing || stalled || waiting {
             return Poll::Pending;
         }
-        if self.decoder.buffered() > REQUEST_BYTES_MAX {
+        if self.decoder.buffered() as u64 > self.server.context.config.borrow().query_bytes_max {
+            // As in Redis: without a word, for that might not be read either.
+            stats_add(&self.server.context.stats.dropped_for_input, 1);
             return Poll::Ready(Ok(0));
         }
         let buffer = self.decoder.buffer();
+        if buffer.capacity() == 0 {
+            // Who says nothing needs no room for it.
+            match self.socket.as_ref().poll_read_ready(task) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
         buffer.reserve(READ_BYTES);
         let read = pin!(self.socket.read_buf(buffer)).poll(task);
         if let Poll::Ready(Ok(bytes)) = read {
@@ -461,6 +499,7 @@ impl Connection {
             stats_add(&context.stats.bytes_in, bytes as u64);
             stats_add(&self.session.client.received_ever, bytes as u64);
             self.session.client.last_active.set(std::time::Instant::now());
+            self.note_received();
         }
         read
     }

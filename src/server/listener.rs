@@ -1,18 +1,15 @@
-//! Accepts connections, up to `maxclients`, and closes those that were idle for too long.
+//! Accepts connections, up to `maxclients`.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Server;
-use super::connection::{self, UNSENT_BYTES_MAX};
+use super::connection;
 use crate::command::stats_add;
 
-/// A client with more unsent replies than a connection may have is dropped when it read nothing for so long.
-const STUCK_MAX: Duration = Duration::from_secs(60);
 /// How long accepting rests after an error (out of file descriptors, say).
 const REST_AFTER_ERROR: Duration = Duration::from_millis(100);
 
@@ -55,52 +52,22 @@ fn admit(server: &Rc<Server>, stream: TcpStream) {
     most.set(most.get().max(now_open));
     // Replies are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
+    keep_alive(&stream, server.context.config.borrow().keepalive_secs);
     connection::start(server, stream);
 }
 
-/// A client whose replies are held back, and how far they had left when that was first seen.
-struct Stuck {
-    sent_bytes: u64,
-    since: Instant,
-}
-
-/// Closes connections whose replies are held back because nothing of them was read for long.
-fn close_stuck(server: &Server, stuck: &mut HashMap<u64, Stuck>) {
-    let clients = server.context.clients.borrow();
-    stuck.retain(|id, _| clients.contains_key(id));
-    for client in clients.values() {
-        let sent_bytes = client.sent_bytes.get();
-        if client.unsent_bytes.get() <= UNSENT_BYTES_MAX {
-            stuck.remove(&client.id);
-            continue;
-        }
-        let seen = stuck.entry(client.id).or_insert_with(|| Stuck { sent_bytes, since: Instant::now() });
-        if seen.sent_bytes != sent_bytes {
-            *seen = Stuck { sent_bytes, since: Instant::now() };
-        } else if seen.since.elapsed() > STUCK_MAX {
-            client.kill();
-        }
+/// Has the system ask whether the other end is still there: after so much silence, and three times more within as much
+/// again. Then it closes the connection, as one whose cable was cut would never be. Where it can't, nothing is lost.
+fn keep_alive(stream: &TcpStream, secs: u64) {
+    use rustix::net::sockopt;
+    /// The most that Linux takes.
+    const SECS_MAX: u64 = 32_767;
+    if secs == 0 {
+        return;
     }
-}
-
-/// Closes connections that sent nothing for longer than `timeout`, and those that do not read what they asked for.
-/// Once a second is often enough.
-pub(crate) async fn close_idle(server: Rc<Server>) {
-    let mut stuck = HashMap::new();
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        close_stuck(&server, &mut stuck);
-        server.context.stats.sample();
-        let limit = Duration::from_secs(server.context.config.borrow().idle_secs_max);
-        if limit.is_zero() {
-            continue;
-        }
-        let now = Instant::now();
-        for client in server.context.clients.borrow().values() {
-            let idle = now.saturating_duration_since(client.last_active.get());
-            if idle > limit && !client.blocked.get() {
-                client.kill();
-            }
-        }
-    }
+    let secs = secs.min(SECS_MAX);
+    let _ = sockopt::set_socket_keepalive(stream, true);
+    let _ = sockopt::set_tcp_keepidle(stream, Duration::from_secs(secs));
+    let _ = sockopt::set_tcp_keepintvl(stream, Duration::from_secs((secs / 3).max(1)));
+    let _ = sockopt::set_tcp_keepcnt(stream, 3);
 }

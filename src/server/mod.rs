@@ -5,6 +5,7 @@
 //! were ready, has the engine commit (one write, one sync) and sends all parked replies, one write per socket. So a
 //! commit is shared by everything that came in meanwhile, and nobody waits for a timer. (I1)
 
+mod caretaker;
 mod committer;
 mod connection;
 mod listener;
@@ -166,7 +167,7 @@ async fn run(
         tokio::task::spawn_local(listener::accept(server.clone(), listener));
     }
     tokio::task::spawn_local(committer::run(server.clone()));
-    tokio::task::spawn_local(listener::close_idle(server.clone()));
+    tokio::task::spawn_local(caretaker::run(server.clone()));
     watch_end(&server, &server.context.engine());
     listening(&addresses);
 

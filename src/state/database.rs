@@ -51,6 +51,11 @@ impl Row for Names {
         self.bound.iter().map(|bound| weight_of_name(&bound.name)).sum()
     }
 
+    fn bytes(&self) -> u64 {
+        let names = self.bound.iter().map(|bound| (size_of::<Name>() + bound.name.len()) as u64);
+        size_of::<Self>() as u64 + names.sum::<u64>()
+    }
+
     fn count(&self, summary: &mut RowCount) {
         summary.0 += self.bound.len() as u64;
     }
@@ -74,6 +79,16 @@ impl Database {
     /// How many keys it has.
     pub(crate) fn key_count(&self) -> u64 {
         self.names.summary().0
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        // A place in a set that is half full.
+        const EXPIRING_BYTES: u64 = 32;
+        size_of::<Self>() as u64
+            + self.names.bytes()
+            + self.streams.bytes()
+            + self.expiring_count() * EXPIRING_BYTES
     }
 
     /// How many of them expire.

@@ -41,6 +41,11 @@ impl Row for Remembered {
         weight_of_name(&self.producer) + weight_of_name(&self.iid) - 1
     }
 
+    fn bytes(&self) -> u64 {
+        // A row, and its places in the lists by producer and by time.
+        160 + (self.producer.len() + self.iid.len()) as u64
+    }
+
     fn count(&self, summary: &mut RowCount) {
         summary.0 += 1;
     }
@@ -75,6 +80,11 @@ impl Dedup {
         let place = self.producers.get(producer).and_then(|producer| producer.by_iid.get(iid));
         let Some(place) = place else { return Ok(None) };
         Ok(self.rows.get(place)?.filter(|row| !self.is_over(row.at_ms, now_ms)).map(|row| row.id))
+    }
+
+    /// About how many bytes it takes in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        self.rows.bytes()
     }
 
     /// How many producers and how many idempotent ids are remembered now (Unix ms).

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::listpack;
-use super::tree::{Leaf, Needs, Stamp, Summary, Trash, Tree};
+use super::tree::{ITEMS_MIN, Leaf, Needs, Stamp, Summary, Trash, Tree};
 use crate::fields::{Entry, Fields, put_bytes, put_varint, take_bytes, take_varint};
 use crate::id::EntryId;
 
@@ -78,6 +78,11 @@ impl Leaf for Page {
     fn weight(&self) -> usize {
         const NODE_BYTES: usize = size_of::<Node>();
         self.nodes.iter().map(|node| node.packed.len() + NODE_BYTES).sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        let room = ITEMS_MIN.saturating_sub(self.nodes.len()) * size_of::<Node>();
+        (room + self.weight()) as u64
     }
 
     fn split(&mut self, _at_end: bool) -> Option<Self> {
@@ -358,13 +363,6 @@ impl Entries {
             page = self.pages.leaf_after(&tail.last_id)?;
         }
         Ok(())
-    }
-
-    /// How many bytes its pages take.
-    pub(crate) fn memory_bytes(&self) -> Result<u64, Needs> {
-        let mut bytes = 0;
-        self.pages.for_each_leaf(&mut |page: &Page| bytes += page.weight() as u64)?;
-        Ok(bytes)
     }
 
     /// Calls `each` for every node, in order: with how many entries it has and had, how many bytes Redis would need for

@@ -119,6 +119,10 @@ impl Row for Group {
         weight_of_name(&self.name)
     }
 
+    fn bytes(&self) -> u64 {
+        (size_of::<Self>() + self.name.len()) as u64 + self.consumers.bytes() + self.pending.bytes()
+    }
+
     fn count(&self, summary: &mut RowCount) {
         summary.0 += 1;
     }
@@ -152,6 +156,11 @@ impl Row for Consumer {
 
     fn weight(&self) -> usize {
         weight_of_name(&self.name)
+    }
+
+    fn bytes(&self) -> u64 {
+        // Measured: a row, its place in the list by number, and when it was last seen.
+        240 + self.name.len() as u64
     }
 
     fn count(&self, summary: &mut RowCount) {

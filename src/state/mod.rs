@@ -25,6 +25,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::database::{Database, Name};
+pub(crate) use self::rows::Row;
 use self::stream::Stream;
 use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash};
 use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};
@@ -122,6 +123,12 @@ impl State {
     /// The number that the next consumer gets.
     pub(crate) fn next_consumer(&self) -> ConsumerNo {
         self.next_consumer
+    }
+
+    /// About how many bytes it takes in memory. Known at any time, and less as soon as something is deleted: what other
+    /// clones or replies still hold of that does not count.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        size_of::<Self>() as u64 + self.databases.iter().map(Database::memory_bytes).sum::<u64>()
     }
 
     /// What the state would be after these records. For requests whose later steps depend on their earlier ones.

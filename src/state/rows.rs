@@ -6,7 +6,9 @@ use std::fmt::Debug;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::tree::{Comparison, Dump, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
+use super::tree::{
+    Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree,
+};
 
 /// One row of a sorted list.
 pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
@@ -25,6 +27,9 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     fn weight(&self) -> usize {
         1
     }
+    /// About how many bytes it takes in memory, with its places in lists that are derived from it and with the trees
+    /// within it.
+    fn bytes(&self) -> u64;
     /// Counts it into a summary.
     fn count(&self, summary: &mut Self::Summary);
     /// See [`Leaf::NESTS`].
@@ -110,6 +115,11 @@ impl<R: Row> Leaf for Rows<R> {
 
     fn weight(&self) -> usize {
         if R::WEIGHS { self.rows.iter().map(R::weight).sum() } else { self.rows.len() }
+    }
+
+    fn bytes(&self) -> u64 {
+        let room = ITEMS_MIN.saturating_sub(self.rows.len()) * size_of::<R>();
+        room as u64 + self.rows.iter().map(R::bytes).sum::<u64>()
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {
@@ -288,6 +298,10 @@ mod tests {
             &self.0
         }
 
+        fn bytes(&self) -> u64 {
+            10 + self.0
+        }
+
         fn count(&self, summary: &mut RowCount) {
             summary.0 += 1;
         }
@@ -385,6 +399,8 @@ mod tests {
                 }
                 assert_eq!(tree.summary().0, model.len() as u64, "seed {seed} step {step}");
                 tree.check_rows().unwrap();
+                let rows_bytes: u64 = model.keys().map(|key| 10 + key).sum();
+                assert!(tree.bytes() >= rows_bytes && (tree.bytes() == 0) == model.is_empty());
                 let probe = random(&mut dice) % keys;
                 assert_eq!(tree.get(&probe).unwrap().map(|row| row.1), model.get(&probe).copied());
                 let from: Vec<_> = tree.range_from(&probe).unwrap().map(|row| row.unwrap().0).collect();

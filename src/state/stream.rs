@@ -166,21 +166,6 @@ impl Stream {
         Ok(false)
     }
 
-    /// About how many bytes it takes in memory.
-    pub(crate) fn memory_bytes(&self) -> Result<u64, Needs> {
-        // A row, and its places in the lists by owner and by delivery.
-        const PENDING_BYTES: u64 = 96;
-        const NAMED_BYTES: u64 = 160;
-        let mut bytes = size_of::<Self>() as u64 + self.name.len() as u64 + self.entries.memory_bytes()?;
-        for group in self.groups() {
-            bytes += NAMED_BYTES + group.name.len() as u64 + group.pending.len() * PENDING_BYTES;
-            bytes += group.consumers().map(|consumer| NAMED_BYTES + consumer.name.len() as u64).sum::<u64>();
-        }
-        let remembered =
-            self.dedup.rows().map(|row| NAMED_BYTES + (row.producer.len() + row.iid.len()) as u64);
-        Ok(bytes + remembered.sum::<u64>())
-    }
-
     pub(super) fn check(&self) -> Result<(), String> {
         self.entries.check()?;
         self.dedup.check()?;
@@ -206,6 +191,13 @@ impl Row for Stream {
 
     fn weight(&self) -> usize {
         weight_of_name(&self.name)
+    }
+
+    fn bytes(&self) -> u64 {
+        (size_of::<Self>() + self.name.len()) as u64
+            + self.entries.pages.bytes()
+            + self.groups.bytes()
+            + self.dedup.bytes()
     }
 
     fn count(&self, summary: &mut StreamCount) {

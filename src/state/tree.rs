@@ -22,6 +22,9 @@ use crate::id::{PageNo, PartKey, Seq};
 /// A branch is split when it has more children than this.
 const BRANCH_CHILDREN_MAX: usize = 64;
 
+/// A list of items begins with room for so many.
+pub(super) const ITEMS_MIN: usize = 4;
+
 /// What a leaf of a tree is.
 pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Leaves are sorted by this.
@@ -37,6 +40,8 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
     fn summary(&self) -> Self::Summary;
     /// How heavy it is.
     fn weight(&self) -> usize;
+    /// About how many bytes its items take in memory, the trees within them counted.
+    fn bytes(&self) -> u64;
     /// Splits off the upper part: about half, or the last item only if `at_end` (the leaf is the tree's last,
     /// where appending goes on, and full leaves should stay full). `None` if it has one item.
     fn split(&mut self, at_end: bool) -> Option<Self>;
@@ -128,6 +133,9 @@ struct Child<L: Leaf> {
     first_key: L::Key,
     summary: L::Summary,
     part: PartKey,
+    /// What the page and those below it take in memory. Derived, and 0 while the page is away.
+    #[serde(skip)]
+    bytes: u64,
     #[serde(skip)]
     node: Slot<L>,
 }
@@ -164,6 +172,11 @@ impl<L: Leaf> Tree<L> {
     /// The sum over all leaves.
     pub(crate) fn summary(&self) -> L::Summary {
         self.root.as_ref().map_or_else(L::Summary::default, |root| root.summary.clone())
+    }
+
+    /// About how many bytes it takes in memory. Pages that it shares with a copy count in both.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.root.as_ref().map_or(0, |root| root.bytes)
     }
 
     /// The leaf that holds `key` if any does: the last one that begins at or before it, else the first.
@@ -332,7 +345,7 @@ where
 impl<L: Leaf> Child<L> {
     fn new(first_key: L::Key, summary: L::Summary, stamp: &mut Stamp<'_>, node: Node<L>) -> Self {
         let part = PartKey { changed_at: stamp.seq, page: stamp.page() };
-        Self { first_key, summary, part, node: Slot::Here(Arc::new(node)) }
+        Self { first_key, summary, part, bytes: node.bytes(), node: Slot::Here(Arc::new(node)) }
     }
 
     fn node(&self) -> Result<&Node<L>, Needs> {
@@ -446,6 +459,7 @@ impl<L: Leaf> Child<L> {
         let Some((first_key, summary)) = self.node()?.outline() else { return Ok(Outcome::Empty) };
         self.first_key = first_key;
         self.summary = summary;
+        self.bytes = self.node()?.bytes();
         let right = right.and_then(|node| {
             let (first_key, summary) = node.outline()?;
             Some(Self::new(first_key, summary, stamp, node))
@@ -496,6 +510,7 @@ impl<L: Leaf> Child<L> {
             return Ok(());
         }
         if let Some(node) = parts.loaded(self.part).and_then(|page| page.downcast::<Node<L>>().ok()) {
+            self.bytes = node.bytes();
             self.node = Slot::Here(node);
             return Ok(());
         }
@@ -508,6 +523,7 @@ impl<L: Leaf> Child<L> {
             let why = "it is not what the page above it describes".into();
             return Err(LoadError { key: self.part, why });
         }
+        self.bytes = node.bytes();
         let node = Arc::new(node);
         parts.remember(self.part, &|| Arc::clone(&node) as Arc<dyn Any + Send + Sync>);
         self.node = Slot::Here(node);
@@ -541,6 +557,9 @@ impl<L: Leaf> Child<L> {
         }
         if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
             return Err(format!("page {} is not as described: {:?}", self.part.page, self.first_key));
+        }
+        if node.bytes() != self.bytes {
+            return Err(format!("page {} takes {} bytes, not {}", self.part.page, node.bytes(), self.bytes));
         }
         match node {
             Node::Leaf(_) => {
@@ -579,6 +598,19 @@ impl<L: Leaf> Node<L> {
                 Some((first_key, summary))
             }
         }
+    }
+
+    /// About how many bytes it and the pages below it take in memory.
+    fn bytes(&self) -> u64 {
+        // The page's own allocation, and two counts of who holds it.
+        const PAGE_BYTES: u64 = 64;
+        PAGE_BYTES
+            + match self {
+                Self::Leaf(leaf) => leaf.bytes(),
+                Self::Branch(children) => {
+                    children.iter().map(|child| child.bytes + size_of::<Child<L>>() as u64).sum()
+                }
+            }
     }
 
     /// How full it is, from 0 to 1 (and a little above before a split).
@@ -629,5 +661,6 @@ fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize, stamp: &mut Stamp<'_
         (Node::Leaf(_), Node::Branch(_)) | (Node::Branch(_), Node::Leaf(_)) => {}
     }
     children[left].summary.add(&right.summary);
+    children[left].bytes = children[left].node().map_or(0, Node::bytes);
     children[left].part = stamp.renew(children[left].part);
 }

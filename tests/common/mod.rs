@@ -3,10 +3,12 @@
 //! Nothing in here knows claimlog's library: it speaks to a process over a socket, as a user would.
 #![allow(dead_code, reason = "each test binary uses its own part of this module")]
 
+pub(crate) mod abuse;
 pub(crate) mod features;
 pub(crate) mod resp;
 pub(crate) mod rng;
 pub(crate) mod server;
+pub(crate) mod usage;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -253,6 +253,15 @@ impl Client {
         }
     }
 
+    /// The same connection, to write on one and read on the other.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { stream: self.stream.try_clone()?, buffer: Vec::new(), at: 0 })
+    }
+
+    pub(crate) fn local_port(&self) -> u16 {
+        self.stream.local_addr().map_or(0, |address| address.port())
+    }
+
     pub(crate) fn close(self) {
         let _ = self.stream.shutdown(Shutdown::Both);
     }

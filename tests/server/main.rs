@@ -8,6 +8,7 @@
 mod common;
 mod full;
 mod large;
+mod limits;
 mod process;
 mod reload;
 mod rows;
@@ -148,6 +149,11 @@ fn keys() {
 #[test]
 fn expire() {
     conversations("expire.txt");
+}
+
+#[test]
+fn maxmemory() {
+    conversations("maxmemory.txt");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod crash;
 mod faults;
 mod full;
 mod keys;
+mod memory;
 mod model;
 mod seams;
 mod snapshots;
