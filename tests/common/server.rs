@@ -1,5 +1,6 @@
 //! Server processes that die with the test.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -29,12 +30,14 @@ pub(crate) struct Options {
     pub(crate) more: Vec<String>,
     /// `ulimit -n` for claimlog.
     pub(crate) descriptors: Option<u32>,
+    /// More environment for claimlog.
+    pub(crate) env: Vec<(String, OsString)>,
 }
 
 impl Options {
     pub(crate) fn new(kind: Kind) -> Self {
         let appendfsync = if kind == Kind::Redis { "no" } else { "always" };
-        Self { kind, dir: None, appendfsync, more: Vec::new(), descriptors: None }
+        Self { kind, dir: None, appendfsync, more: Vec::new(), descriptors: None, env: Vec::new() }
     }
 
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
@@ -50,6 +53,12 @@ impl Options {
     /// May have no more than so many files open.
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
         self
     }
 
@@ -79,6 +88,7 @@ impl Options {
                 for name in ["CLAIMLOG_PORT", "CLAIMLOG_DIR", "CLAIMLOG_BIND", "CLAIMLOG_APPENDFSYNC"] {
                     command.env_remove(name);
                 }
+                command.envs(self.env.iter().map(|(name, value)| (name, value)));
                 command
             }
             Kind::Redis => {
