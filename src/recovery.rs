@@ -124,6 +124,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     // A snapshot store writes a little when it is opened.
     let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
+    // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
+    wal::check_newest(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();

@@ -186,6 +186,14 @@ impl Server {
         assert!(done.unwrap().success());
     }
 
+    /// The same, for a process that may have ended on its own.
+    pub(crate) fn signal_if_alive(&mut self, name: &str) {
+        // Until it is waited for, nobody else gets its number.
+        if self.is_alive() {
+            let _ = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).output();
+        }
+    }
+
     pub(crate) fn wait_exit(&mut self, patience: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + patience;
         while Instant::now() < end {

@@ -164,7 +164,7 @@ impl Stream {
         // Either the last command was answered and then there was no time to look, or one was under way. How it looks
         // after that one nobody has seen yet; certainly not as it looked before.
         let before = self.looks.len() - 1;
-        let again = ["DEL", "XGROUP"].contains(&&*self.last_word);
+        let again = ["DEL", "XGROUP"].contains(&&*self.last_word) || self.looks[before] == look;
         if !again && let Some(old) = self.looks[..before].iter().position(|old| *old == look) {
             return Err(format!(
                 "{}: {} commands were answered, the last one sent was {}, and it looks as after {old}:\n  is        {look}\n  \

@@ -6,10 +6,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod descriptors;
 mod disk;
+mod kills;
 mod load;
+mod log;
+mod opening;
 mod powercut;
 mod shim;
+mod snapshots;
 
 use std::fs;
 use std::path::Path;

@@ -7,7 +7,7 @@
  *                      cut would leave is worked out from the trace (powercut.rs)
  *
  * A rule is a line: `<kind> <path> <first> <count> <action> [argument]`.
- *   kind    open, create (an open that makes a file), read, write, sync (of a file), syncdir, truncate, rename, unlink
+ *   kind    open, openw (for writing), create (an open that makes a file), read, write, sync (of a file), syncdir, truncate, rename, unlink
  *           (of a directory too), mkdir, flock, accept; or mutate: create, write, truncate, rename, unlink, mkdir
  *   path    a part of the path; `*`: all below the root; `**`: outside too
  *   first   with the how-manieth such call it begins, from 1
@@ -48,8 +48,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum kind { OPEN, CREATE, READ, WRITE, SYNC, SYNCDIR, TRUNCATE, RENAME, UNLINK, MKDIR, FLOCK, ACCEPT, KINDS };
-static const char *const KIND_NAMES[KINDS] = {"open",     "create", "read",   "write", "sync",  "syncdir",
+enum kind { OPEN, OPENW, CREATE, READ, WRITE, SYNC, SYNCDIR, TRUNCATE, RENAME, UNLINK, MKDIR, FLOCK, ACCEPT, KINDS };
+static const char *const KIND_NAMES[KINDS] = {"open", "openw", "create", "read",   "write", "sync",  "syncdir",
                                               "truncate", "rename", "unlink", "mkdir", "flock", "accept"};
 static const unsigned MUTATING =
     1u << CREATE | 1u << WRITE | 1u << TRUNCATE | 1u << RENAME | 1u << UNLINK | 1u << MKDIR;
@@ -357,6 +357,9 @@ static int open_at(int at, const char *path, int flags, mode_t mode) {
     struct stat before;
     int creates = inside && (flags & O_CREAT) && stat_path(full, &before);
     JUDGE(OPEN, full)
+    if (flags & (O_WRONLY | O_RDWR)) {
+        JUDGE(OPENW, full)
+    }
     if (creates) {
         JUDGE(CREATE, full)
     }
