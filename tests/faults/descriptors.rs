@@ -21,7 +21,7 @@ fn none_left_at_any_moment_of_a_start() {
     wait("snapshots", &server, || server.output().contains("store b"));
     drop(server);
     let (mut started, mut refused) = (0, 0);
-    for first in [1, 2, 3, 5, 8, 13, 20, 30, 60, 100, 150, 200, 260, 400, 600] {
+    for first in [1, 2, 3, 5, 8, 13, 20, 30, 60, 100, 150, 200, 260, 400, 700, 1000, 1400] {
         let rules = format!("open ** {first} * EMFILE\n");
         shim.rules(&rules);
         let mut server = options.spawn();

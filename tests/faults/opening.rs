@@ -82,12 +82,16 @@ fn refused(options: &Options, dir: &Path, what: &str, words: &[&str]) -> String 
     output
 }
 
+/// The last one whose header carries the number of its name: what comes behind it waits for its use.
 fn newest_segment(dir: &Path) -> PathBuf {
     let mut found: Vec<PathBuf> =
         fs::read_dir(dir.join("log")).unwrap().map(|entry| entry.unwrap().path()).collect();
     found.sort();
-    // The one behind it is a spare.
-    found.retain(|path| fs::read(path).unwrap().starts_with(b"claimseg"));
+    found.retain(|path| {
+        let bytes = fs::read(path).unwrap();
+        let ordinal: u64 = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        bytes.starts_with(b"claimseg") && bytes[40..48] == ordinal.to_le_bytes()
+    });
     found.pop().unwrap()
 }
 
@@ -108,8 +112,8 @@ fn the_log_can_not_be_read() {
         ("read data/STORE 1 * flip 20".to_owned(), vec!["data/STORE", "store-damaged"]),
         ("flock LOCK 1 * ENOLCK".to_owned(), vec!["LOCK", "No locks available"]),
         ("open LOCK 1 * EACCES".to_owned(), vec!["LOCK", "Permission denied"]),
-        (format!("read {name} 1 * flip 20"), vec![&*name, "batch"]),
-        (format!("read {name} 1 * flip 600"), vec![&*name, "proven-by", "offset 512", "batch"]),
+        (format!("read {name} 1 * flip 20"), vec![&*name, "epoch-missing"]),
+        (format!("read {name} 1 * flip 562"), vec![&*name, "proven-by", "offset 512", "batch"]),
     ] {
         shim.rules(&format!("{rules}\n"));
         refused(&shim.options(), &shim.data(), &rules, &words);
@@ -150,7 +154,7 @@ fn nothing_can_be_written() {
     }
     // And each step of an opening fails once.
     for rule in ["rename", "create", "write", "sync", "syncdir", "truncate", "unlink", "flock", "openw"] {
-        for nth in [1, 2, 3, 5] {
+        for nth in [1, 4] {
             let rules = format!("{rule} * {nth} 1 EIO\n");
             shim.rules(&rules);
             let mut server = shim.options().spawn();
@@ -211,7 +215,7 @@ fn a_torn_tail_is_cut_and_proven_damage_is_refused() {
     let segment = newest_segment(&shim.data());
     let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
     let mut server = shim.options().start();
-    shim.rules("write log/0 3 1 torn 300\n");
+    shim.rules("write log/0 3 1 torn 60\n");
     load.run(&server, 20, None);
     assert!(server.wait_exit(PATIENCE).is_some(), "it was killed: {:?}", shim.hits());
     shim.rules("");
@@ -257,7 +261,7 @@ fn a_torn_tail_is_cut_and_proven_damage_is_refused() {
     let (shim, _) = filled();
     let segment = newest_segment(&shim.data());
     let mut damaged = fs::read(&segment).unwrap();
-    damaged[512 + 60] ^= 1;
+    damaged[512 + 50] ^= 1;
     fs::write(&segment, &damaged).unwrap();
     let name2 = segment.file_name().unwrap().to_str().unwrap().to_owned();
     refused(&shim.plain(), &shim.data(), "beside snapshots", &[&name2, "offset 512", "proven-by"]);

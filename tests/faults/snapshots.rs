@@ -155,7 +155,7 @@ fn sled_reads_other_bytes() {
         ("b-0001", "slabs"),
         ("a-0001", "STORE"),
     ] {
-        for at in [0, 9, 200, 3000, 20_000] {
+        for at in [0, 200, 3000] {
             let home = Shim::new();
             crate::copy_tree(&shim.disk(), &home.disk());
             let rules = format!("read snapshot/{place}/{part} 1 * flip {at}\n");
@@ -166,5 +166,5 @@ fn sled_reads_other_bytes() {
             assert!(!server.output().contains("panicked at src"), "{rules}: {}", server.output());
         }
     }
-    assert!(met >= 5, "noticed {met} times");
+    assert!(met >= 3, "noticed {met} times");
 }
