@@ -155,7 +155,10 @@ impl Server {
     pub(crate) fn wait_until_ready(&mut self, patience: Duration) -> Result<(), String> {
         let end = Instant::now() + patience;
         loop {
-            if let Ok(mut client) = Client::connect(self.port)
+            // Another process may have got the port that was free.
+            let ours = self.kind == Kind::Redis || self.output().contains("listening on");
+            if ours
+                && let Ok(mut client) = Client::connect(self.port)
                 && client.call(&["PING"]).is_ok_and(|reply| reply == Value::Simple(b"PONG".to_vec()))
             {
                 return Ok(());

@@ -19,6 +19,15 @@ pub(crate) fn wait(what: &str, server: &Server, mut is: impl FnMut() -> bool) {
     }
 }
 
+/// Commands until both places have a snapshot.
+pub(crate) fn fill_both(server: &Server, load: &mut Load) {
+    wait("snapshots in both places", server, || {
+        load.run(server, 10, None);
+        let output = server.output();
+        output.contains("in store a") && output.contains("in store b")
+    });
+}
+
 /// Waits until a snapshot was taken just now.
 pub(crate) fn save(server: &Server, client: &mut Client) {
     // One that is under way is not this one.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::{Options, seed};
 use crate::load::Load;
-use crate::log::wait;
+use crate::log::fill_both;
 use crate::shim::{self, Shim};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,8 +53,7 @@ fn filled() -> (Shim, Load) {
     let shim = Shim::new();
     let mut load = Load::new(2, seed(), 300);
     let server = shim.plain().with("--snapshot-log-bytes", "4k").start();
-    load.run(&server, 30, None);
-    wait("snapshots", &server, || server.output().contains("store b"));
+    fill_both(&server, &mut load);
     drop(server);
     // Nothing in it is new any more, so that an opening has nothing to put right.
     let mut server = shim.plain().start();

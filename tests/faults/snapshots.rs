@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::{Server, seed};
 use crate::load::Load;
-use crate::log::wait;
+use crate::log::{fill_both, wait};
 use crate::shim::{self, Shim};
 
 /// A server under load whose snapshots meet a fault: commands go on, it is told, and when it is over both places have a
@@ -12,10 +12,9 @@ use crate::shim::{self, Shim};
 fn contained(rules: &str, told: &str) {
     let shim = Shim::new();
     let mut load = Load::new(2, seed(), 300);
-    let options = shim.options().with("--snapshot-log-bytes", "4k").with("--snapshot-patience-ms", "700");
+    let options = shim.options().with("--snapshot-log-bytes", "4k").with("--snapshot-patience-ms", "1000");
     let mut server = options.start();
-    load.run(&server, 20, None);
-    wait("snapshots", &server, || server.output().contains("store b"));
+    fill_both(&server, &mut load);
     shim.rules(rules);
     wait(rules, &server, || {
         load.run(&server, 4, None);
@@ -116,8 +115,7 @@ fn sled_hangs_when_it_is_opened() {
     let mut load = Load::new(2, seed(), 300);
     let options = shim.options().with("--snapshot-log-bytes", "4k").with("--snapshot-patience-ms", "100");
     let server = options.start();
-    load.run(&server, 30, None);
-    wait("snapshots", &server, || server.output().contains("store b"));
+    fill_both(&server, &mut load);
     drop(server);
     for rules in
         ["open snapshot/a-0001 3 * hang\n", "read snapshot/b-0001 1 * hang\n", "flock snapshot/a 1 * hang\n"]
@@ -144,8 +142,7 @@ fn sled_reads_other_bytes() {
     let mut load = Load::new(2, seed(), 300);
     let options = shim.options().with("--snapshot-log-bytes", "4k");
     let server = options.start();
-    load.run(&server, 40, None);
-    wait("snapshots", &server, || server.output().contains("store b"));
+    fill_both(&server, &mut load);
     drop(server);
     let mut met = 0;
     for (place, part) in [
