@@ -85,6 +85,11 @@ impl Stream {
 
     fn value(&mut self) -> String {
         let length = self.rng.between(1, 2 * self.bytes);
+        // What is long is mostly of one kind, and still different each time.
+        if length > 4096 {
+            let letter = char::from(b'a' + self.rng.below(26) as u8);
+            return format!("{:x}{}", self.rng.next(), letter.to_string().repeat(length as usize));
+        }
         (0..length).map(|_| char::from(b'!' + self.rng.below(90) as u8)).collect()
     }
 
@@ -103,7 +108,8 @@ impl Stream {
             return vec![words(format!("XGROUP CREATE {key} g 0 MKSTREAM"))];
         }
         let consumer = format!("c{}", self.rng.below(3));
-        let add = |this: &mut Self| words(format!("XADD {key} MAXLEN ~ 60 * field {}", this.value()));
+        let most = if self.bytes > 4096 { "5" } else { "~ 60" };
+        let add = |this: &mut Self| words(format!("XADD {key} MAXLEN {most} * field {}", this.value()));
         let one = match self.rng.below(100) {
             0..50 => add(self),
             50..64 => words(format!(
@@ -198,6 +204,12 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn new(count: usize, seed: u64, bytes: u64) -> Self {
         Self { streams: (0..count).map(|number| Stream::new(number, seed, bytes)).collect() }
+    }
+
+    /// The entries of one client are long from now on: segments and parts of snapshots come to their ends.
+    pub(crate) fn with_long_entries(mut self, bytes: u64) -> Self {
+        self.streams[0].bytes = bytes;
+        self
     }
 
     /// Each client makes so many steps, or fewer if the server ends before.

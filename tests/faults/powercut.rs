@@ -45,7 +45,8 @@ impl Talk {
 
 /// A server under load, ended in several ways, all of it written down.
 fn record(shim: &Shim, rng: &mut Rng) -> Load {
-    let mut load = Load::new(CLIENTS, rng.next(), 700);
+    // A start begins with a segment of 4 MiB, which is left behind in the course of each life.
+    let mut load = Load::new(CLIENTS, rng.next(), 700).with_long_entries(90_000);
     let options = shim.traced().with("--snapshot-log-bytes", "16k");
     let trace = shim.trace();
     for life in 0..4 {
@@ -237,6 +238,8 @@ fn run(rng: &mut Rng, cuts: u64) -> Sums {
         Cut { bytes: crate::disk::Keep::Everything, names: crate::disk::Keep::Everything, salt: 0 };
     disks[0].leave(&nothing_lost, untouched.path());
     assert_same(&shim.disk(), untouched.path());
+    let segments = all.iter().filter(|record| record[0] == 6 && record.ends_with(b".seg")).count();
+    assert!(segments > 10, "{segments} segments were named, five of them by openings");
     println!("{} commands answered, {} records in the trace", load.answered(), all.len());
     checker.sums
 }
