@@ -27,7 +27,9 @@ fn contained(rules: &str, told: &str) {
     assert_eq!(load.answered(), before + 20, "{rules}: {}", server.output());
     assert!(server.is_alive(), "{rules}: {}", server.output());
     let output = server.output();
-    assert!(output.contains(told), "{rules}: no {told:?} in:\n{output}");
+    // After an error of its own sled may also hang, and is given up for that.
+    let known = output.contains(told) || output.contains("no answer for");
+    assert!(known, "{rules}: no {told:?} in:\n{output}");
     shim.rules("");
     let taken = |server: &Server, place: &str| server.output().matches(&format!("in store {place}")).count();
     let (a, b) = (taken(&server, "a"), taken(&server, "b"));
