@@ -83,6 +83,11 @@ pub enum OpenError {
         /// The store it is in.
         store: String,
     },
+    /// A snapshot is of a newer format than this version knows.
+    NewerSnapshot {
+        /// What it is, and of which format.
+        why: String,
+    },
     /// What was recovered contradicts itself.
     Unsound(String),
     /// A background thread could not be started.
@@ -116,6 +121,7 @@ impl fmt::Display for OpenError {
                 "the snapshot store {store} belongs to other data than the log; put the files of each back where they \
                  belong"
             ),
+            Self::NewerSnapshot { why } => f.write_str(why),
             Self::Unsound(why) => write!(
                 f,
                 "what was recovered contradicts itself: {why}; this is a bug or damage that passed all checksums: \
@@ -132,7 +138,10 @@ impl std::error::Error for OpenError {
             Self::Directory { source, .. } | Self::Thread(source) => Some(source),
             Self::Log(error) => Some(error),
             Self::Snapshots { log, .. } => Some(&**log),
-            Self::InUse { .. } | Self::ForeignSnapshot { .. } | Self::Unsound(_) => None,
+            Self::InUse { .. }
+            | Self::ForeignSnapshot { .. }
+            | Self::NewerSnapshot { .. }
+            | Self::Unsound(_) => None,
         }
     }
 }

@@ -124,6 +124,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     // A snapshot store writes a little when it is opened.
     let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
+    // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
+    wal::check_newest(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
@@ -188,12 +190,24 @@ struct Snapshots {
 
 /// Loads the newest snapshot that checks out, of any place. `owner` is whose data the directory holds, if anyone's.
 fn load_snapshot(places: &[Arc<dyn SnapshotPlace>], owner: Option<StoreId>) -> Result<Snapshots, OpenError> {
+    // Before anything is opened: opening a store changes its files.
+    for place in places {
+        if let Err(error) = place.generations()
+            && error.kind == io::ErrorKind::Unsupported
+        {
+            return Err(OpenError::NewerSnapshot { why: error.to_string() });
+        }
+    }
     let (mut candidates, mut warnings) = (Vec::new(), Vec::new());
     let mut slots: Vec<Slot> = places
         .iter()
         .enumerate()
         .map(|(at, place)| Slot::survey(place, at, &mut candidates, &mut warnings))
         .collect();
+    if let Some(newer) = slots.iter().find(|slot| slot.newer) {
+        // Not one to be given up and built anew: whoever wrote it needs it.
+        return Err(OpenError::NewerSnapshot { why: newer.trouble.clone().unwrap_or_default() });
+    }
     if let Some(foreign) = candidates.iter().find(|found| owner.is_some_and(|id| found.store.owner() != id)) {
         return Err(OpenError::ForeignSnapshot { store: foreign.store.name() });
     }

@@ -321,6 +321,42 @@ fn documents_point_at_what_is_there() {
     assert!(wrong.is_empty(), "these lead nowhere:\n{}", wrong.join("\n"));
 }
 
+/// The table of faults in `docs/testing.md` names tests that are there, in each row, and all tests of `tests/faults`.
+#[test]
+fn every_fault_has_its_test() {
+    let text = fs::read_to_string(root().join("docs/testing.md")).unwrap();
+    let section = text.split("## Every fault, its outcome, its test").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(2).collect();
+    assert!(rows.len() > 20, "{} rows", rows.len());
+    let is_test = |pointer: &str| {
+        let (path, name) = pointer.split_once("::").unwrap_or((pointer, "-"));
+        fs::read_to_string(root().join(path)).is_ok_and(|code| tests_in(&code).contains(&name.to_owned()))
+    };
+    let mut named = Vec::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let tests: Vec<&str> = cells.last().unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(cells.len() == 3 && !tests.is_empty(), "no test in the row: {row}");
+        for test in tests {
+            assert!(is_test(test), "{test} is not a test; in the row: {row}");
+            named.push(test.to_owned());
+        }
+    }
+    for path in files("tests/faults", "rs") {
+        for name in tests_in(&fs::read_to_string(&path).unwrap()) {
+            let pointer = format!("{}::{name}", relative(&path));
+            assert!(named.contains(&pointer), "{pointer} is not in the table of docs/testing.md");
+        }
+    }
+}
+
+/// The names of the tests in a file.
+fn tests_in(code: &str) -> Vec<String> {
+    let after = code.split("#[test]\n").skip(1);
+    after.filter_map(|rest| Some(identifier(rest.split("fn ").nth(1)?).to_owned())).collect()
+}
+
 fn defines(code: &str, name: &str) -> bool {
     // Of `Type::function` the last word.
     let name = name.rsplit("::").next().unwrap_or(name);

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use claimlog::OpenError;
 use claimlog::engine::{Engine, Settings, SyncMode};
@@ -57,6 +57,13 @@ pub(crate) struct Options {
     #[arg(long, env = "CLAIMLOG_SNAPSHOT_COPIES")]
     #[arg(value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     snapshot_copies: Option<u8>,
+
+    /// How long one step of a snapshot database may take, in milliseconds; opening one may take five times that. One that
+    /// takes longer counts as hanging: it is given up and built anew, while the other one and the log serve [default:
+    /// 60000]
+    #[arg(long, env = "CLAIMLOG_SNAPSHOT_PATIENCE_MS")]
+    #[arg(value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
+    snapshot_patience_ms: Option<u64>,
 
     /// Password that clients must give (AUTH). Better by environment: command lines can be seen by others
     #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
@@ -114,6 +121,7 @@ impl Options {
         config.engine.sync_mode = self.appendfsync.unwrap_or(config.engine.sync_mode);
         config.snapshot_copies = self.snapshot_copies.unwrap_or(config.snapshot_copies);
         config.snapshot_log_bytes = self.snapshot_log_bytes.unwrap_or(config.snapshot_log_bytes);
+        config.snapshot_patience_ms = self.snapshot_patience_ms.unwrap_or(config.snapshot_patience_ms);
         config.clients_max = self.maxclients.unwrap_or(config.clients_max);
         Ok(config)
     }
@@ -174,6 +182,7 @@ fn open(config: &Config, settings: Settings) -> Result<(Engine, RecoveryReport),
         .snapshot_log_bytes(config.snapshot_log_bytes)
         .max_batch_bytes(config.batch_bytes_max)
         .max_reply_bytes(config.reply_bytes_max)
+        .store_patience(Duration::from_millis(config.snapshot_patience_ms))
         .on_event(|event| if event.is_warning() { complain(event) } else { say(event) })
         .on_progress(|done, all| say(format_args!("recovering: {done} of {all} bytes replayed")));
     Engine::open(options)

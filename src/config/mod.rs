@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) snapshot_copies: u8,
     /// A snapshot is taken when the log has grown by so much.
     pub(crate) snapshot_log_bytes: u64,
+    /// How long a step of a snapshot store may take before the store is given up.
+    pub(crate) snapshot_patience_ms: u64,
     /// Asked of every client where set.
     pub(crate) password: Option<String>,
     /// The most clients at a time,
@@ -103,6 +105,7 @@ impl Default for Config {
             engine: Settings::default(),
             snapshot_copies: 2,
             snapshot_log_bytes: 64 * 1024 * 1024,
+            snapshot_patience_ms: 60_000,
             password: None,
             clients_max: 10_000,
             clients_possible: u32::MAX,

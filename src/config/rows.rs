@@ -191,6 +191,11 @@ pub(crate) static ROWS: &[Row] = &[
         |config| config.snapshot_log_bytes.to_string(),
         Set::Bytes(1, i64::MAX, |config, value| config.snapshot_log_bytes = value),
     ),
+    start(
+        "snapshot-patience-ms",
+        |config| config.snapshot_patience_ms.to_string(),
+        Set::Number(100, 3_600_000, |config, value| config.snapshot_patience_ms = value),
+    ),
     fixed!("stop-writes-on-bgsave-error", "no"),
     row_of(
         "stream-idmp-duration",

@@ -121,13 +121,15 @@ impl Stream {
 pub struct Rules {
     /// Reads of new entries and claims create their consumer even if they find nothing (since 7.2).
     pub nothing_makes_consumers: bool,
+    /// XSETID is refused below the largest id that was deleted (since 7.2).
+    pub set_id_above_deleted: bool,
     /// For how long an idempotent id is remembered.
     pub remembered_ms: u64,
 }
 
 impl Default for Rules {
     fn default() -> Self {
-        Self { nothing_makes_consumers: true, remembered_ms: 100_000 }
+        Self { nothing_makes_consumers: true, set_id_above_deleted: true, remembered_ms: 100_000 }
     }
 }
 
@@ -470,7 +472,8 @@ impl Step<'_> {
             }
             Op::SetId { id, .. } => {
                 let top = stream.entries.get_max().map_or(EntryId::MIN, |(top, _)| *top);
-                if *id < top.max(stream.max_deleted_id) {
+                let deleted = Some(stream.max_deleted_id).filter(|_| self.rules.set_id_above_deleted);
+                if *id < top.max(deleted.unwrap_or_default()) {
                     return Outcome::Error;
                 }
                 stream.last_id = *id;

@@ -69,7 +69,11 @@ impl SledPlace {
             let name = entry.map_err(named("listing", &self.dir))?.file_name();
             let Some(name) = name.to_str() else { continue };
             if let Some(generation) = self.generation_of(name) {
-                found.push(generation);
+                // Nobody gets as far as opening a store of the future, or as far as building another one in its stead.
+                match StoreFile::read(&self.path(generation)) {
+                    Err(e) if e.kind() == io::ErrorKind::Unsupported => return Err(e),
+                    _ => found.push(generation),
+                }
             } else if let Some(finished) = name.strip_suffix(UNFINISHED)
                 && self.generation_of(finished).is_some_and(|generation| !creating.contains(&generation))
             {

@@ -1,6 +1,7 @@
 //! One place for snapshots, as the engine sees it: the store that is in use there, its newest root, and what is left of
 //! stores that were given up.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::{Generation, Root, SnapshotPlace, SnapshotStore, StoreError};
@@ -18,6 +19,8 @@ pub(crate) struct Slot {
     pub(crate) verified: bool,
     /// Why the place has to be built anew, if it has to.
     pub(crate) trouble: Option<String>,
+    /// Something here is of a newer format.
+    pub(crate) newer: bool,
     generation: Generation,
     /// Stores that are replaced as soon as the one in use has a root.
     replaced: Vec<Generation>,
@@ -47,6 +50,7 @@ impl Slot {
             root: None,
             verified: false,
             trouble: None,
+            newer: false,
             generation: 0,
             replaced: Vec::new(),
         };
@@ -77,6 +81,7 @@ impl Slot {
                 }
                 Err(error) => {
                     slot.trouble = Some(error.why.clone());
+                    slot.newer |= error.kind == ErrorKind::Unsupported;
                     warnings.push(error.to_string());
                 }
             }

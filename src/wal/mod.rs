@@ -42,7 +42,7 @@ use std::sync::Arc;
 pub use ballast::{Ballast, lighten};
 pub use buffer::{Buffer, Chunk, Room, Spent, Use};
 pub use error::{Damage, LogError, OpenError};
-pub use open::{Cut, Report, open};
+pub use open::{Cut, Report, check_newest, open};
 pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;

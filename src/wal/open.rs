@@ -110,8 +110,11 @@ pub fn open(
 ) -> Result<Opened, OpenError> {
     options.check()?;
     let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
-    tidy(data_dir)?;
-    tidy(&log_dir)?;
+    // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them
+    // now must not outlive them.
+    for dir in [data_dir, &log_dir] {
+        dir.sync().map_err(while_opening("syncing the names", dir.path()))?;
+    }
     let store = StoreFile::read(data_dir)?;
     let survey = Survey::of(&log_dir)?;
     let proven = base.max(proven_by_snapshot);
@@ -130,15 +133,40 @@ pub fn open(
         let damage = Damage::new(verdict::STORE_MISSING, data_dir.path().join(store_file::NAME));
         return Err(damage.seq(past.next_seq).into());
     }
+    // Not before: who is refused finds everything as it was.
+    tidy(data_dir)?;
+    tidy(&log_dir)?;
     let ballast = Ballast::find(Arc::clone(data_dir));
     Opening { data_dir, log_dir, options, ballast, report }.begin(past)
 }
 
-/// Makes the names that are seen durable, and removes what was not finished.
+/// Judges what every opening needs, whatever the snapshots hold: `STORE`, the headers, and the newest segment. Changes
+/// nothing. Opening a snapshot store changes its files, so this comes before it.
+///
+/// # Errors
+/// As [`open`].
+pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
+    struct Nobody;
+    impl Replay for Nobody {
+        fn batch(&mut self, _: Seq, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    let Some(store) = StoreFile::read(data_dir)? else { return Ok(()) };
+    let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
+    let survey = Survey::of(&log_dir)?;
+    if survey.files.is_empty() {
+        return Err(Damage::new(verdict::LOG_MISSING, log_dir.path()).into());
+    }
+    // A snapshot of everything needs the newest segment only.
+    let chain = survey.chain(Some(&store), Seq::new(u64::MAX - 1))?;
+    let mut report = Report::default();
+    let (base, proven) = (Seq::ZERO, Seq::ZERO);
+    Reader { dir: &log_dir, base, proven, replay: &mut Nobody, report: &mut report }.read(chain).map(drop)
+}
+
+/// Removes what was not finished.
 fn tidy(dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
-    // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them
-    // now must not outlive them.
-    dir.sync().map_err(while_opening("syncing the names", dir.path()))?;
     for name in dir.list().map_err(while_opening("listing the names", dir.path()))? {
         let other = [store_file::UNFINISHED_NAME, ballast::UNFINISHED_NAME].contains(&&*name);
         if is_unfinished(&name) || other {
@@ -438,8 +466,14 @@ impl Opening<'_> {
             alignment: self.options.alignment,
             opening: Some(past.end),
         };
-        let (file, cursor) = self.write_segment(&place, header, &past)?;
+        let (_, cursor) = self.write_segment(&place, header, &past)?;
         self.commit(ordinal)?;
+        // By its new name, which is what errors will say.
+        let name = segment_name(ordinal);
+        let file = self
+            .log_dir
+            .open(&name)
+            .map_err(while_opening("opening the new segment", self.log_dir.path().join(name)))?;
         // Before anything else is written: on a full disk this is where space comes from.
         for (file, length, path) in &past.overlong {
             file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;

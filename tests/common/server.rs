@@ -1,5 +1,6 @@
 //! Server processes that die with the test.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -29,12 +30,14 @@ pub(crate) struct Options {
     pub(crate) more: Vec<String>,
     /// `ulimit -n` for claimlog.
     pub(crate) descriptors: Option<u32>,
+    /// More environment for claimlog.
+    pub(crate) env: Vec<(String, OsString)>,
 }
 
 impl Options {
     pub(crate) fn new(kind: Kind) -> Self {
         let appendfsync = if kind == Kind::Redis { "no" } else { "always" };
-        Self { kind, dir: None, appendfsync, more: Vec::new(), descriptors: None }
+        Self { kind, dir: None, appendfsync, more: Vec::new(), descriptors: None, env: Vec::new() }
     }
 
     pub(crate) fn dir(mut self, dir: &Path) -> Self {
@@ -50,6 +53,12 @@ impl Options {
     /// May have no more than so many files open.
     pub(crate) fn descriptors(mut self, most: u32) -> Self {
         self.descriptors = Some(most);
+        self
+    }
+
+    /// With one more variable in its environment.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
         self
     }
 
@@ -79,6 +88,7 @@ impl Options {
                 for name in ["CLAIMLOG_PORT", "CLAIMLOG_DIR", "CLAIMLOG_BIND", "CLAIMLOG_APPENDFSYNC"] {
                     command.env_remove(name);
                 }
+                command.envs(self.env.iter().map(|(name, value)| (name, value)));
                 command
             }
             Kind::Redis => {
@@ -145,7 +155,10 @@ impl Server {
     pub(crate) fn wait_until_ready(&mut self, patience: Duration) -> Result<(), String> {
         let end = Instant::now() + patience;
         loop {
-            if let Ok(mut client) = Client::connect(self.port)
+            // Another process may have got the port that was free.
+            let ours = self.kind == Kind::Redis || self.output().contains("listening on");
+            if ours
+                && let Ok(mut client) = Client::connect(self.port)
                 && client.call(&["PING"]).is_ok_and(|reply| reply == Value::Simple(b"PONG".to_vec()))
             {
                 return Ok(());
@@ -174,6 +187,14 @@ impl Server {
     pub(crate) fn signal(&self, name: &str) {
         let done = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status();
         assert!(done.unwrap().success());
+    }
+
+    /// The same, for a process that may have ended on its own.
+    pub(crate) fn signal_if_alive(&mut self, name: &str) {
+        // Until it is waited for, nobody else gets its number.
+        if self.is_alive() {
+            let _ = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).output();
+        }
     }
 
     pub(crate) fn wait_exit(&mut self, patience: Duration) -> Option<ExitStatus> {

@@ -42,8 +42,9 @@ struct Load {
 impl Load {
     fn new(rng: &mut Rng) -> Self {
         let workers: Vec<Worker> = (0..CLIENTS).map(|at| Worker::new(at, SHARED, rng.next())).collect();
-        // Since 7.2 whoever finds nothing has been there nonetheless.
-        let rules = Rules { nothing_makes_consumers: itself() == 0, ..Rules::default() };
+        // What stands in for us is a 7.0.
+        let newer = itself() == 0;
+        let rules = Rules { nothing_makes_consumers: newer, set_id_above_deleted: newer, ..Rules::default() };
         let keys = workers.iter().map(|worker| worker.key().clone()).chain([SHARED.into()]);
         let histories = keys.map(|key| (key, Mutex::new(History::new(rules)))).collect();
         Self { workers, histories }
