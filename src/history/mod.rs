@@ -96,6 +96,8 @@ pub struct History {
     highest_ms: u64,
     full: bool,
     search: Search,
+    /// What was looked at and is forgotten.
+    settled: Report,
     rules: Rules,
     /// Which entry has which id, from every reply that shows it.
     ids: HashMap<Name, EntryId>,
@@ -157,6 +159,7 @@ impl History {
             highest_ms: 0,
             full: false,
             search: Search::default(),
+            settled: Report::default(),
             rules,
             ids: HashMap::new(),
             bare: HashMap::new(),
@@ -327,21 +330,34 @@ impl History {
             |(at, call): &(usize, &Call)| call.told.is_none() && !call.client.is_empty() && !open(*at);
         let lost = self.calls.iter().enumerate().filter(ended).count() as u64;
         let took_place = self.search.took_place(self);
+        let calls = self.calls.iter().filter(|call| !call.client.is_empty()).count() as u64;
         Report {
-            calls: self.calls.iter().filter(|call| !call.client.is_empty()).count() as u64,
-            took_place,
-            did_not: lost.saturating_sub(took_place),
+            calls: self.settled.calls + calls,
+            took_place: self.settled.took_place + took_place,
+            did_not: self.settled.did_not + lost.saturating_sub(took_place),
             steps: self.search.steps,
         }
     }
 
-    /// After a check that found nothing wrong: from now on the order that was found is not doubted any more, and needs no
-    /// memory. Only right if all that matters was observed since: the order of releases and what is remembered of
-    /// producers can't be.
+    /// After a check that found nothing wrong, and when no call is under way: the order that was found is not doubted any
+    /// more, and what came before is forgotten but for the last lines of the story. Only right if all that matters was
+    /// observed since: the order of releases and what is remembered of producers can't be.
     pub fn settle(&mut self) {
+        if !self.open.is_empty() {
+            return;
+        }
+        let report = self.report();
         let mut search = std::mem::take(&mut self.search);
-        search.settle(self);
+        let story = self.story();
+        let from = story.len().saturating_sub(STORY_LINES);
+        self.events = story.into_iter().skip(from).map(Event::Note).collect();
+        search.settle(self.events.len());
         self.search = search;
+        self.synced = self.events.len();
+        self.settled = report;
+        self.calls.clear();
+        self.ids.clear();
+        self.bare.clear();
     }
 
     /// The history so far, a line for each event.

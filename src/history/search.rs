@@ -54,8 +54,6 @@ pub(super) struct Search {
     goes_back: bool,
     furthest: usize,
     why: Vec<String>,
-    /// What took place without a reply in frames that are gone.
-    settled: u64,
 }
 
 struct Seen<'a>(&'a History);
@@ -119,16 +117,16 @@ impl Search {
             let call = &history.calls[id.0];
             call.told.is_none() && !call.client.is_empty()
         };
-        self.settled + done.iter().filter(lost).count() as u64
+        done.iter().filter(lost).count() as u64
     }
 
-    /// Keeps the last frame only.
-    pub(super) fn settle(&mut self, history: &History) {
-        let last = self.frames.last().map_or(&[][..], |frame| &frame.done);
-        let still = last.iter().filter(|id| history.calls[id.0].told.is_none()).count() as u64;
-        self.settled = self.took_place(history) - still;
-        let before = self.frames.len().saturating_sub(1);
-        self.frames.drain(..before);
+    /// Keeps the last state only, which is that before this event.
+    pub(super) fn settle(&mut self, event: usize) {
+        if let Some(mut last) = self.frames.pop() {
+            (last.event, last.did) = (event, None);
+            (last.open, last.done) = (Vec::new(), Vec::new());
+            self.frames = vec![last];
+        }
     }
 
     /// Tries the next way from the last frame, or gives it up.

@@ -11,29 +11,26 @@
 mod bell;
 #[path = "../common/mod.rs"]
 mod common;
-// Streams of one client each, whose owners and counts are known exactly.
-#[path = "../kill/model.rs"]
-mod model;
-#[path = "../kill/observe.rs"]
-mod observe;
-#[path = "../kill/private.rs"]
-mod private;
+// Clients that are judged by all that they were told.
+#[path = "../kill/judged/mod.rs"]
+mod judged;
 mod queue;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bell::{Bell, Listeners};
+use claimlog::history::Rules;
 use common::abuse::{self, Abuse};
 use common::usage::Usage;
 use common::{Client, Kind, Options, Rng, Server, env_u64, seed};
-use private::Private;
 use queue::{Ledger, Worker};
 
 const STREAMS: [&str; 3] = ["jobs:a", "jobs:b", "jobs:c"];
 const PRODUCERS: usize = 2;
 const WORKERS: usize = 4;
 const LISTENERS: usize = 40;
+const JUDGED: u64 = 3;
 const ABUSERS: usize = 2;
 /// So many connections of abusers stay open at a time.
 const ABUSED_MAX: usize = 50;
@@ -58,7 +55,7 @@ struct Load {
     ledger: Ledger,
     bell: Bell,
     listeners: Listeners,
-    privates: Vec<Private>,
+    judged: judged::Load,
     rng: Rng,
 }
 
@@ -103,9 +100,7 @@ impl Load {
             scope.spawn(move || again(stop, || drop(bell.ring(port, ledger, stop))));
             let listeners = &mut self.listeners;
             scope.spawn(move || again(stop, || drop(listeners.listen(port, bell, ledger, stop))));
-            for private in &mut self.privates {
-                scope.spawn(move || private.work(port, stop));
-            }
+            self.judged.start(scope, port, stop);
             for _ in 0..ABUSERS {
                 let rng = Rng::new(rng.next());
                 scope.spawn(move || abuse_all(port, rng, stop));
@@ -116,6 +111,7 @@ impl Load {
             end(server);
             stop.store(true, Ordering::Relaxed);
         });
+        self.judged.lost();
     }
 
     /// With the server up again and nobody working: everything that was answered is there.
@@ -127,7 +123,7 @@ impl Load {
         if !wrong.is_empty() {
             return Err(format!("{} wrong:\n  {}", wrong.len(), wrong.join("\n  ")));
         }
-        self.privates.iter_mut().try_for_each(|private| private.check(&mut client))
+        self.judged.check(&mut client)
     }
 }
 
@@ -234,9 +230,10 @@ fn nothing_is_lost_and_nothing_grows() {
         ledger: Ledger::default(),
         bell: Bell::default(),
         listeners: Listeners::new(LISTENERS),
-        privates: (0..2).map(|at| Private::new(&format!("own:{at}"), rng.next())).collect(),
+        judged: judged::Load::new(JUDGED, "judged:", Rules::default(), &mut rng),
         rng: Rng::new(rng.next()),
     };
+    load.judged.prepare(&server);
     let mut figures = Figures::new(length);
     // Long enough to leak, short enough for many ends.
     let epoch = (length / 12).clamp(Duration::from_secs(2), Duration::from_secs(300));
@@ -301,18 +298,22 @@ fn nothing_is_lost_and_nothing_grows() {
         stop.store(true, Ordering::Relaxed);
     });
     load.check(&server).unwrap_or_else(|what| panic!("at the end, CLAIMLOG_SEED={seed}: {what}"));
+    let judged = load.judged.report();
     let ledger = &load.ledger;
     assert_eq!(ledger.open_jobs(), 0, "jobs were left: CLAIMLOG_SEED={seed}");
     let number = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
     println!(
         "{killed} kills, {ended} polite ends; {} commands answered; {} jobs added, {} done, {} of them claimed from \
-         who had left them; {} rings heard; {} commands on streams known exactly",
+         who had left them; {} rings heard; {} commands judged, and of \
+         those that an end left without a reply {} took place and {} did not",
         number(&ledger.answered),
         number(&ledger.added),
         number(&ledger.done),
         number(&ledger.claimed),
         number(&load.bell.heard),
-        load.privates.iter().map(|private| private.answered).sum::<u64>(),
+        load.judged.answered(),
+        judged.took_place,
+        judged.did_not,
     );
     assert!(number(&ledger.done) >= number(&ledger.added), "more were added than done");
     assert!(number(&ledger.claimed) > 0 && number(&load.bell.heard) > 0, "hardly any load");

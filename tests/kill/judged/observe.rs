@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use claimlog::EntryId;
 use claimlog::history::{Group, Name, Row, Stream, Window};
 
+use super::wire::id as parse;
 use crate::common::{Client, Value, now_ms};
-use crate::wire::id as parse;
 
 /// Reads everything about a key; `Err` says what contradicts what.
 pub(crate) fn observe(client: &mut Client, key: &str) -> Result<Option<Stream>, String> {
