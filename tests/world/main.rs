@@ -7,6 +7,7 @@
 //! ```sh
 //! cargo test --test world                                              # some fixed seeds, then new ones for a while
 //! CLAIMLOG_SEED=4711 cargo test --test world                           # that seed
+//! CLAIMLOG_WORLD_SHRINK=0 cargo test --test world                      # what fails is not cut down
 //! CLAIMLOG_WORLD_SECONDS=14400 cargo test --release --test world -- --nocapture     # new seeds, for four hours
 //! ```
 
@@ -67,6 +68,7 @@ fn search(seeds: impl Iterator<Item = u64> + Send + 'static, until: Option<Insta
             }
         }));
         let (mut tally, mut count) = (Tally::default(), 0);
+        let patience = Duration::from_secs(number("CLAIMLOG_WORLD_SHRINK").unwrap_or(60));
         for seed in seeds {
             if until.is_some_and(|until| Instant::now() > until) {
                 break;
@@ -80,7 +82,7 @@ fn search(seeds: impl Iterator<Item = u64> + Send + 'static, until: Option<Insta
                 }
                 Err(_) => {
                     let fails = |steps: &[Step]| attempt(seed, steps, &panicked).err();
-                    let (fewer, why) = shrink::shrink(&steps, Duration::from_secs(60), fails);
+                    let (fewer, why) = shrink::shrink(&steps, patience, fails);
                     let why = format!("{} of {} steps are enough:\n{why}", fewer.len(), steps.len());
                     std::panic::set_hook(before);
                     let _ = tell.send(News::Failed(seed, why));
