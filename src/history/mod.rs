@@ -27,9 +27,12 @@
 //! assert!(finding.to_string().contains("the key must be there and is not"));
 //! ```
 
+mod compare;
 mod model;
 mod op;
 mod search;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -421,53 +424,5 @@ fn learn(ids: &mut HashMap<Name, EntryId>, op: &Op, told: &Outcome) {
             steps.iter().zip(all).for_each(|(step, told)| learn(ids, step, told));
         }
         _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reader_that_waits_through_a_rename() {
-        let mut history = History::new(Rules::default());
-        let create = |key: &str| Op::CreateGroup { key: key.into(), group: "g".into(), at: None };
-        for key in ["s", "t"] {
-            let call = history.call("c", create(key), 0);
-            history.answer(call, Outcome::Ok, 0);
-        }
-        let read = Read {
-            key: "s".into(),
-            group: "g".into(),
-            consumer: "c4".into(),
-            count: 1,
-            no_ack: false,
-            claim_idle_ms: None,
-            waits: true,
-        };
-        let read = history.call("c4", Op::Read(read), 0);
-        let rename = history.call("c1", Op::Rename { from: "t".into(), to: "s".into() }, 0);
-        let mut stream = Stream::default();
-        stream.groups.insert("g".into(), Group::default());
-        history.observe("s", Some(stream.clone()), 0);
-        history.answer(rename, Outcome::Ok, 0);
-        let id = EntryId::new(6000, 0);
-        let add = Op::Add { key: "s".into(), id: None, token: "x".into(), keep: None, once: None };
-        let add = history.call("c", add, 6000);
-        history.answer(add, Outcome::Added(id), 6000);
-        history.decided(read, 6000);
-        stream.entries.insert(id, "x".into());
-        (stream.last_id, stream.added) = (id, 1);
-        let mut group = Group::default();
-        group.last_id = id;
-        group.consumers.insert("c4".into());
-        group
-            .pending
-            .insert(id, Row { owner: Some("c4".into()), count: 1, delivered: Window::exactly(6000) });
-        stream.groups.insert("g".into(), group);
-        history.observe("s", Some(stream), 6000);
-        if let Err(finding) = history.check() {
-            panic!("{finding}");
-        }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn plan(seed: u64) -> Vec<Step> {
     let steps = 40 + rng.below(260);
     let one = |_| {
         let what = match rng.below(1000) {
-            0..360 => What::Send,
+            // What is left of the thousand is for sending.
             360..600 => What::Reply,
             600..620 => What::GiveUp,
             620..760 => What::Commit,

@@ -23,7 +23,7 @@ impl Knowledge {
             }
             (_, Outcome::Added(id)) => self.note(op, &[*id]),
             (_, Outcome::Entries(seen)) => {
-                self.note(op, &seen.iter().map(|seen| seen.id).collect::<Vec<_>>())
+                self.note(op, &seen.iter().map(|seen| seen.id).collect::<Vec<_>>());
             }
             _ => {}
         }

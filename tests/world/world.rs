@@ -212,7 +212,7 @@ impl World {
         self.open(SimRng::new(self.seed), false)?;
         for (key, group) in [("s", "g"), ("s", "h"), ("t", "g")] {
             let (key, group, at) = (key.into(), group.into(), None);
-            self.ask_now("setup", Op::CreateGroup { key, group, at })?;
+            self.ask_now("setup", &Op::CreateGroup { key, group, at })?;
         }
         loop {
             let Some(step) = self.inner().queue.pop_front() else { break };
@@ -255,7 +255,7 @@ impl World {
             .settings(Settings {
                 sync_mode: mode,
                 stream_node_max_entries: 1 + self.seed % 4,
-                active_expiry: self.seed % 3 > 0,
+                active_expiry: !self.seed.is_multiple_of(3),
                 ..Settings::default()
             })
             .new_store_id(|| [7; 16]);
@@ -306,18 +306,16 @@ impl World {
         if let Some(engine) = engine {
             let outcome = self.step(&engine, step);
             let mut inner = self.inner();
-            match outcome {
-                // The engine has ended, with a reason: a crash follows, and what was under way is lost.
-                Err(Error::Failed(why)) if inner.stopped.is_none() => {
-                    if !inner.machine.disk.crashed() {
-                        inner.history.note(format!("the engine stops: {why}"));
-                        inner.tally.failures += 1;
-                        let styles = [CrashStyle::Killed, CrashStyle::Lost, CrashStyle::Mixed];
-                        let style = styles[(step.dice % 3) as usize];
-                        inner.stopped = Some((inner.machine.clone(), style, step.dice));
-                    }
-                }
-                _ => {}
+            // The engine has ended, with a reason: a crash follows, and what was under way is lost.
+            if let Err(Error::Failed(why)) = outcome
+                && inner.stopped.is_none()
+                && !inner.machine.disk.crashed()
+            {
+                inner.history.note(format!("the engine stops: {why}"));
+                inner.tally.failures += 1;
+                let styles = [CrashStyle::Killed, CrashStyle::Lost, CrashStyle::Mixed];
+                let style = styles[(step.dice % 3) as usize];
+                inner.stopped = Some((inner.machine.clone(), style, step.dice));
             }
             drop(inner);
             self.look_at_readers();
@@ -531,10 +529,7 @@ impl World {
         };
         for at in chosen {
             let Some((call, op, Pending::Ticket(ticket))) = inner.clients[at].waits.take() else { continue };
-            let told = match ticket.result {
-                Ok(told) => told,
-                Err(error) => return Err(error),
-            };
+            let told = ticket.result?;
             if refused(&told) {
                 inner.tally.refused += 1;
                 if !inner.was_full {
@@ -578,11 +573,11 @@ impl World {
     }
 
     /// One client asks and gets its reply at once.
-    fn ask_now(&self, client: &str, op: Op) -> Result<Outcome, String> {
+    fn ask_now(&self, client: &str, op: &Op) -> Result<Outcome, String> {
         let Some(engine) = self.inner().engine.clone() else { return Err("the engine is gone".into()) };
         let now_ms = self.clock.wall_ms();
         let call = self.inner().history.call(client, op.clone(), now_ms);
-        let Pending::Ticket(ticket) = send(&engine, &op) else { return Err(format!("{op} waits")) };
+        let Pending::Ticket(ticket) = send(&engine, op) else { return Err(format!("{op} waits")) };
         self.inner().decided(call, now_ms);
         let told = engine.redeem_blocking(ticket).map_err(|error| format!("{op}: {error}"))?;
         self.inner().history.answer(call, told.clone(), now_ms);
@@ -821,7 +816,7 @@ impl World {
         let Some(engine) = self.inner().engine.clone() else { return Ok(()) };
         for key in KEYS {
             let (key, token) = (key.into(), format!("last-{key}").into());
-            match self.ask_now("the end", Op::Add { key, id: None, token, keep: None, once: None }) {
+            match self.ask_now("the end", &Op::Add { key, id: None, token, keep: None, once: None }) {
                 Ok(Outcome::Refused) => {
                     return Err(self.told(&self.inner(), "there is space again, and it still refuses"));
                 }
