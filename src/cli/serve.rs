@@ -58,6 +58,11 @@ pub(crate) struct Options {
     #[arg(value_name = "1|2", value_parser = clap::value_parser!(u8).range(1..=2))]
     snapshot_copies: Option<u8>,
 
+    /// How fast what lies on the disk (the log, the snapshots) is read through and checked in the background, a round an
+    /// hour (see CONFIG SET verify-interval): bytes a second, or with k, m, g; 0: not at all [default: 8m]
+    #[arg(long, env = "CLAIMLOG_VERIFY_BYTES_PER_SECOND", value_name = "BYTES")]
+    verify_bytes_per_second: Option<String>,
+
     /// Password that clients must give (AUTH). Better by environment: command lines can be seen by others
     #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
     requirepass: Option<String>,
@@ -92,6 +97,7 @@ impl Options {
         };
         put(&mut config, "enable-debug-command", self.enable_debug_command)?;
         put(&mut config, "requirepass", self.requirepass)?;
+        put(&mut config, "verify-bytes-per-second", self.verify_bytes_per_second)?;
         config.port = self.port.unwrap_or(config.port);
         config.bind = self.bind.unwrap_or(config.bind);
         config.dir = self.dir.unwrap_or(config.dir);

@@ -95,6 +95,17 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// If the store can't be read.
     fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError>;
 
+    /// Up to `most` names of parts that come after a name, in order, whether they check out or not. For reading a store
+    /// through a little at a time.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    fn keys_beyond(&self, key: PartKey, most: usize) -> Result<Vec<PartKey>, StoreError> {
+        let since = Seq::new(key.changed_at.get().saturating_sub(1));
+        let all = self.keys_after(since)?;
+        Ok(all.into_iter().filter(|other| *other > key).take(most).collect())
+    }
+
     /// Adds a part.
     ///
     /// # Errors

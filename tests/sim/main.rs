@@ -15,6 +15,7 @@ mod model;
 mod seams;
 mod snapshots;
 mod time;
+mod verify;
 mod waiting;
 
 use std::time::Duration;
