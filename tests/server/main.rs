@@ -13,6 +13,7 @@ mod reload;
 mod rows;
 mod script;
 mod settings;
+mod verify;
 mod wire;
 
 use std::path::Path;
