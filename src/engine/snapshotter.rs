@@ -286,7 +286,9 @@ impl Shared {
         let (rotten, sound): (Vec<_>, Vec<_>) =
             segments.iter().partition(|ordinal| self.verifier.is_damaged(**ordinal));
         // An error ends the engine, which says so.
-        let _ = self.or_fail(self.spares.discard(&rotten));
+        if !rotten.is_empty() {
+            let _ = self.or_fail(self.spares.discard(&rotten));
+        }
         self.spares.retire(&sound);
         self.note_given_up(&segments, None);
     }

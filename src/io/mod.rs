@@ -9,6 +9,8 @@
 pub mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "sim")]
+mod sim_rng;
 
 use std::fmt;
 use std::io;

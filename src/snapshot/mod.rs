@@ -21,6 +21,17 @@ mod sled_tests;
 pub(crate) mod slot;
 mod store_file;
 
+/// Any bytes as what snapshot stores keep (values, roots, the file `STORE`): for fuzzing. Nothing may panic.
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub fn fuzz_store(bytes: &[u8]) {
+    for mend in [false, true] {
+        chunk::fuzz(bytes, mend);
+        store_file::fuzz(bytes, mend);
+    }
+    sled_store::fuzz_root(bytes);
+}
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;

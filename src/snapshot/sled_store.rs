@@ -575,6 +575,18 @@ fn decode_root(seq: Seq, bytes: &[u8]) -> io::Result<Option<Root>> {
     Ok(decoded.ok().filter(|(root, length)| root.seq == seq && *length == body.len()).map(|(root, _)| root))
 }
 
+/// Any bytes as a root: for fuzzing.
+#[cfg(feature = "sim")]
+pub(super) fn fuzz_root(bytes: &[u8]) {
+    let body = bytes.get(4..).unwrap_or_default();
+    let decoded: Result<(Root, usize), _> = bincode::serde::decode_from_slice(body, root_config());
+    let seq = decoded.map_or(Seq::ZERO, |(root, _)| root.seq);
+    if let Ok(Some(root)) = decode_root(seq, bytes) {
+        let again = encode_root(&root).and_then(|bytes| decode_root(seq, &bytes));
+        assert_eq!(again.ok(), Some(Some(root)));
+    }
+}
+
 const _: () = assert!(PIECE_BYTES < VALUE_BYTES && VALUE_BYTES < BATCH_BYTES);
 
 #[cfg(test)]

@@ -27,6 +27,8 @@ mod bytes;
 mod chain;
 mod error;
 mod frame;
+#[cfg(feature = "sim")]
+mod fuzz;
 mod open;
 mod place;
 mod scan;
@@ -44,6 +46,9 @@ use std::sync::Arc;
 pub use ballast::{Ballast, lighten};
 pub use buffer::{Buffer, Chunk, Room, Spent, Use};
 pub use error::{Damage, LogError, OpenError};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use fuzz::fuzz_open;
 pub use open::{Cut, Report, open};
 pub use place::{Epoch, Ordinal};
 #[doc(hidden)]

@@ -122,6 +122,16 @@ impl SegmentHeader {
         hasher.finalize()
     }
 
+    /// Puts magic and checksum of what is to pass for a header right: for fuzzing.
+    #[cfg(feature = "sim")]
+    pub(super) fn mend(bytes: &mut [u8]) {
+        if bytes.len() >= SEGMENT_HEADER_BYTES {
+            put(bytes, MAGIC_AT, &MAGIC);
+            let crc = Self::crc(&bytes[..SEGMENT_HEADER_BYTES]);
+            put(bytes, CRC_AT, &crc.to_le_bytes());
+        }
+    }
+
     /// The checksum that the sound header at the start of `bytes` carries.
     pub(super) fn crc_of(bytes: &[u8]) -> u32 {
         u32_at(bytes, CRC_AT)

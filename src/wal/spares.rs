@@ -470,20 +470,12 @@ impl Spares {
     /// # Errors
     /// If that can't be made durable, which is final.
     pub fn discard(&self, segments: &[Ordinal]) -> Result<(), LogError> {
-        if segments.is_empty() {
-            return Ok(());
-        }
         let mut work = self.work();
         segments.iter().for_each(|ordinal| self.remove(*ordinal));
-        let synced = self.dir.sync();
-        if let Err(e) = synced {
-            let error = LogError::new("removing a damaged segment", self.dir.path(), e);
-            work.failed = Some(error.clone());
-            return Err(error);
-        }
-        drop(work);
-        self.space_was_freed();
-        Ok(())
+        let failed = |e| LogError::new("removing a damaged segment", self.dir.path(), e);
+        let synced = self.dir.sync().map_err(failed);
+        work.failed = work.failed.take().or_else(|| synced.clone().err());
+        synced
     }
 
     fn remove(&self, ordinal: Ordinal) {

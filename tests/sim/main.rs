@@ -10,6 +10,7 @@ mod copies;
 mod crash;
 mod faults;
 mod full;
+mod history;
 mod keys;
 mod model;
 mod seams;
