@@ -604,6 +604,7 @@ mod tests {
     fn created() -> (tempfile::TempDir, SledStore) {
         let dir = tempfile::tempdir().unwrap();
         SledStore::create_files(dir.path(), OWNER).unwrap();
+        StoreFile { owner: OWNER, generation: 1, place: "a".into() }.write(dir.path()).unwrap();
         let store = opened(dir.path());
         (dir, store)
     }
