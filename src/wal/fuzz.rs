@@ -90,7 +90,7 @@ pub fn fuzz_open(bytes: &[u8]) {
     while let [what, which, at, with, more @ ..] = rest {
         rest = more;
         let files = disk.files();
-        let file = &files[usize::from(*which) % files.len()];
+        let Some(file) = files.get(usize::from(*which) % files.len().max(1)) else { break };
         let Ok(mut content) = disk.read_file(file) else { continue };
         let is_store = file == store_file::NAME;
         let most = if is_store { content.len() } else { content.len().min(SEGMENT_HEADER_BYTES) };
