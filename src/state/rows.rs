@@ -238,7 +238,10 @@ impl<R: Row> Tree<Rows<R>> {
                     at += 1;
                     return Some(row);
                 }
-                leaf = self.leaf_after::<R::Key>(rows.last()?.key()).ok().flatten();
+                let last = rows.last()?.key();
+                let next = self.leaf_after::<R::Key>(last).ok().flatten();
+                // Rows out of order, which only a check finds, would lead here again and again.
+                leaf = next.filter(|next| next.rows.first().is_some_and(|first| first.key() > last));
                 at = 0;
             }
         })
