@@ -169,10 +169,14 @@ impl SegmentHeader {
     }
 
     fn well_formed(&self) -> bool {
+        // Whatever has a header has a block for it.
         let end_fits = self.opening.is_none_or(|end| {
-            end.ordinal < self.ordinal && end.seq.get().checked_add(1) == Some(self.first_seq.get())
+            let begins = end.ordinal == Ordinal::new(0) || end.offset >= u64::from(ALIGNMENT_MIN);
+            let follows = end.seq.get().checked_add(1) == Some(self.first_seq.get());
+            end.ordinal < self.ordinal && begins && follows
         });
         alignment_is_sane(self.alignment)
+            && self.file_bytes >= u64::from(self.alignment)
             && self.file_bytes <= SEGMENT_BYTES_MAX
             && self.first_seq > Seq::ZERO
             && self.durable.get() < u64::MAX
