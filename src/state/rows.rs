@@ -238,10 +238,9 @@ impl<R: Row> Tree<Rows<R>> {
                     at += 1;
                     return Some(row);
                 }
-                let last = rows.last()?.key();
-                let next = self.leaf_after::<R::Key>(last).ok().flatten();
+                let next = self.leaf_after::<R::Key>(rows.last()?.key()).ok().flatten();
                 // Rows out of order, which only a check finds, would lead here again and again.
-                leaf = next.filter(|next| next.rows.first().is_some_and(|first| first.key() > last));
+                leaf = next.filter(|next| next.rows.first().map(Row::key) > rows.first().map(Row::key));
                 at = 0;
             }
         })
