@@ -171,7 +171,7 @@ fn dump(state: &State) -> Dumped {
 }
 
 /// A snapshot with changes in it that the bytes say, as if its checksums were right. It is refused, or what was loaded
-/// can be used without a panic; and if it agrees with itself it is, dumped again, what was loaded.
+/// agrees with itself or its check says what is wrong; what agrees is, dumped again and loaded, the same state.
 ///
 /// The bytes are changes: which part (the head is the first), what to do with it, where, and with what.
 ///
@@ -216,9 +216,11 @@ pub fn snapshot(bytes: &[u8]) {
         return;
     }
     let again = dump(&state);
-    for (key, bytes) in &again.parts {
-        assert_eq!(Some(bytes), dumped.parts.get(key), "{key:?} is dumped as it was loaded");
-    }
+    // Not byte by byte: a number can be written in more than one way, and only one of them is ours.
+    assert!(
+        again.parts.keys().all(|key| dumped.parts.contains_key(key)),
+        "nothing is dumped that was not loaded"
+    );
     let mut from = again.clone();
     let loaded = State::load(&again.head, &mut from).expect("what was dumped can be loaded");
     assert_eq!(loaded.digest(), state.digest());
