@@ -19,6 +19,10 @@ pub mod recovery;
 pub mod snapshot;
 pub mod wal;
 
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod fields;
 mod id;
 #[cfg(feature = "server")]

@@ -24,6 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Opening is a part of the engine that deserves a file of its own: the two know each other.
     ("recovery", &["id", "io", "record", "wal", "snapshot", "state", "error", "engine"]),
     ("engine", &["id", "io", "record", "wal", "snapshot", "state", "op", "error", "recovery"]),
+    // What fuzz targets and the tests on their corpora call.
+    ("fuzzing", &["id", "fields", "record", "state", "recovery"]),
     ("resp", &["id"]),
     ("config", &[]),
     ("command", &["config"]),
@@ -235,10 +237,15 @@ fn the_door_has_one_caller() {
     };
     // I2. `preview` applies to a copy that nobody keeps.
     assert_eq!(callers(".apply("), expect(&[("src/recovery.rs", "absorb"), ("src/state/mod.rs", "preview")]));
-    // Live commits and replay. A debug build and a release build have a line each in `commit`.
+    // Live commits and replay, and fuzzing, of which no server has anything. A debug build and a release build have a line each in `commit`.
     assert_eq!(
         callers(" absorb("),
-        expect(&[("src/engine/core.rs", "commit"), ("src/recovery.rs", "batch")])
+        expect(&[
+            ("src/engine/core.rs", "commit"),
+            ("src/fuzzing.rs", "state"),
+            ("src/fuzzing.rs", "records"),
+            ("src/recovery.rs", "batch")
+        ])
     );
     // Who is handed a state to change.
     assert_eq!(callers("&mut State"), expect(&[("src/recovery.rs", "absorb")]));

@@ -64,6 +64,10 @@ pub(crate) struct Options {
     #[arg(long, env = "CLAIMLOG_SNAPSHOT_PATIENCE_MS")]
     #[arg(value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
     snapshot_patience_ms: Option<u64>,
+    /// How fast what lies on the disk (the log, the snapshots) is read through and checked in the background, a round an
+    /// hour (see CONFIG SET verify-interval): bytes a second, or with k, m, g; 0: not at all [default: 8m]
+    #[arg(long, env = "CLAIMLOG_VERIFY_BYTES_PER_SECOND", value_name = "BYTES")]
+    verify_bytes_per_second: Option<String>,
 
     /// Password that clients must give (AUTH). Better by environment: command lines can be seen by others
     #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
@@ -115,6 +119,7 @@ impl Options {
         put(&mut config, "maxmemory", self.maxmemory)?;
         put(&mut config, "max-batch-bytes", self.max_batch_bytes)?;
         put(&mut config, "max-reply-bytes", self.max_reply_bytes)?;
+        put(&mut config, "verify-bytes-per-second", self.verify_bytes_per_second)?;
         config.port = self.port.unwrap_or(config.port);
         config.bind = self.bind.unwrap_or(config.bind);
         config.dir = self.dir.unwrap_or(config.dir);

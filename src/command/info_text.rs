@@ -225,6 +225,16 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
         let value = format!("seq={},status={status}", store.seq.unwrap_or_default());
         line(out, &format!("claimlog_snapshot_store_{}", store.name), value);
     }
+    let verify = &outside.stats.verify;
+    line(out, "claimlog_verify_in_progress", u8::from(verify.running));
+    line(out, "claimlog_verify_rounds", verify.rounds);
+    line(out, "claimlog_verify_last_round_time", verify.last_round_at_ms.map_or(0, |at_ms| at_ms / 1000));
+    line(out, "claimlog_verify_last_round_ms", verify.last_round_took.as_millis());
+    line(out, "claimlog_verify_bytes", verify.bytes);
+    line(out, "claimlog_verify_findings", verify.findings);
+    line(out, "claimlog_verify_unhealed", verify.unhealed.len());
+    let finding = verify.last_finding.as_ref().map_or_else(String::new, ToString::to_string);
+    line(out, "claimlog_verify_last_finding", one_line(&finding));
     line(out, "claimlog_recovery_ms", recovery.millis);
     line(out, "claimlog_recovery", one_line(&recovery.text));
 }

@@ -230,6 +230,16 @@ pub(crate) static ROWS: &[Row] = &[
     ),
     fixed!("tls-port", 0),
     immutable!("unixsocket", ""),
+    row_of(
+        "verify-bytes-per-second",
+        |config| config.engine.verify_bytes_per_second.to_string(),
+        Set::Bytes(0, 1 << 40, |config, value| config.engine.verify_bytes_per_second = value),
+    ),
+    row_of(
+        "verify-interval",
+        |config| config.engine.verify_interval_secs.to_string(),
+        Set::Number(0, 31_536_000, |config, value| config.engine.verify_interval_secs = value),
+    ),
 ];
 
 /// More than a frame of the log can say.

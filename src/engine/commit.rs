@@ -158,6 +158,7 @@ impl Shared {
         // IMPORTANT: when the directory is let go, nothing of this engine may touch it any more, nor the stores: a
         // snapshot in the making is waited for here, a segment in the making below.
         self.snapshots.close();
+        self.verifier.close();
         // What the others modes have not synced yet does not wait for a snapshot that is under way.
         let _ = self.commit(true);
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);

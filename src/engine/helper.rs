@@ -1,4 +1,4 @@
-//! The helper threads: segments ahead, snapshots, time, the durable mark, `everysec`, and commits for those who wait
+//! The helper threads: segments ahead, snapshots, verification, time, the durable mark, `everysec`, and commits for those who wait
 //! asynchronously.
 
 use std::io;
@@ -7,6 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::timer::keep_time;
+use super::verifier::keep_verifying;
 use super::{Shared, SyncMode};
 
 /// When nothing followed a commit for so long, an empty frame carries the mark forward.
@@ -72,11 +73,13 @@ impl Helper {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let engine = || Arc::downgrade(shared);
         let (log, segments, snapshots, time) = (engine(), engine(), engine(), engine());
+        let verify = engine();
         let threads = vec![
             Builder::new().name("claimlog-log".into()).spawn(move || keep_log(&log))?,
             Builder::new().name("claimlog-segments".into()).spawn(move || keep_segments(&segments))?,
             Builder::new().name("claimlog-snapshots".into()).spawn(move || keep_snapshots(&snapshots))?,
             Builder::new().name("claimlog-time".into()).spawn(move || keep_time(&time))?,
+            Builder::new().name("claimlog-verify".into()).spawn(move || keep_verifying(&verify))?,
         ];
         Ok(Self { shared: Arc::clone(shared), threads })
     }
@@ -87,6 +90,7 @@ impl Drop for Helper {
         self.shared.bell.close();
         self.shared.snapshots.close();
         self.shared.timer.close();
+        self.shared.verifier.close();
         for thread in self.threads.drain(..) {
             // The last handle may be dropped by a helper thread itself, which can't wait for itself.
             if thread.thread().id() != std::thread::current().id() {

@@ -19,6 +19,7 @@ mod timer;
 mod touched;
 mod transaction;
 mod turn;
+mod verifier;
 mod waiters;
 mod watch;
 
@@ -32,6 +33,7 @@ pub use options::{Options, Settings, SyncMode};
 pub use room::LogRoom;
 pub use snapshots::{SnapshotError, SnapshotReport, SnapshotStats, StoreStats};
 pub use transaction::{Transaction, TransactionSize};
+pub use verifier::{Finding, VerifyStats};
 pub use waiters::{BlockingRead, Waiting};
 pub use watch::Watch;
 
@@ -42,6 +44,7 @@ use self::progress::Progress;
 use self::snapshots::Snapshots;
 use self::snapshotter::Snapshotter;
 use self::timer::Timer;
+use self::verifier::Verifier;
 use crate::error::{Error, OpenError};
 use crate::id::Seq;
 use crate::io::{Clock, LockGuard};
@@ -103,6 +106,8 @@ pub struct Stats {
     /// About how many bytes of memory the data take: what [`Settings::max_memory_bytes`] is compared with. Counted from
     /// what there is, not what the process has of the system; what streams share after COPY counts in each.
     pub memory_bytes: u64,
+    /// What is known about what lies on the disk.
+    pub verify: VerifyStats,
     /// Why commands that add are refused, if they are: the log is full (see [`Engine::room`]).
     pub log_full: Option<String>,
 }
@@ -143,6 +148,7 @@ pub(crate) struct Shared {
     clock: Arc<dyn Clock>,
     snapshotter: Mutex<Snapshotter>,
     snapshots: Arc<Snapshots>,
+    verifier: Verifier,
     /// Not in a simulation.
     may_sleep: bool,
     /// Whether snapshots are on the disk that the log is on.
@@ -177,6 +183,7 @@ impl Engine {
         let snapshots =
             Arc::new(Snapshots::new(report.replayed_bytes, options.snapshot_log_bytes, uncovered_max));
         let core = Core::new(state, log.buffer, options.settings, limits, Arc::clone(&snapshots));
+        let verifier = Verifier::new(log.verifier, options.clock.monotonic());
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             progress: Progress::new(applied),
@@ -185,6 +192,7 @@ impl Engine {
             clock: options.clock,
             snapshotter: Mutex::new(Snapshotter::new(slots, options.snapshot_copies, log.writer.store())),
             snapshots,
+            verifier,
             may_sleep: options.threads,
             shares_disk: options.places.is_none(),
             snapshot_log_bytes: options.snapshot_log_bytes,
@@ -431,6 +439,7 @@ impl Engine {
             awaited_group_keys: awaited_group_keys as u64,
             snapshots: self.shared.snapshots.stats(self.shared.clock.monotonic(), log_bytes_written),
             memory_bytes: core.state.memory_bytes(),
+            verify: self.shared.verifier.stats(),
             log_full: core.full_because().map(|why| why.as_ref().to_owned()),
         }
     }
@@ -482,9 +491,17 @@ impl Engine {
         self.shared.snapshots.ask()
     }
 
+    /// Reads through all that lies on the disk and counts (the log, the snapshots) and checks it, once, as fast as it can;
+    /// what the background does little by little ([`Settings::verify_bytes_per_second`]). Blocks; requests and snapshots go
+    /// on meanwhile. What is found is in the answer and told as an [`Event`]; it is healed in the background, or in the
+    /// next [`Engine::tick`].
+    pub fn verify(&self) -> VerifyStats {
+        self.shared.verify()
+    }
+
     /// What the helper threads do, once: makes segments ahead (and tries again where there was no room), makes the
     /// ballast, removes keys that have expired, serves readers for whom what is pending has come of age, takes a snapshot
-    /// if one is due, and carries the durable mark forward. For engines without threads (see [`Options::simulated`]).
+    /// if one is due, reads through what is due to be verified, and carries the durable mark forward. For engines without threads (see [`Options::simulated`]).
     ///
     /// # Errors
     /// [`Error::Failed`] if the log failed.
@@ -492,6 +509,7 @@ impl Engine {
         self.shared.retry_room()?;
         self.shared.on_time();
         self.shared.snapshot_if_due();
+        self.shared.verify_if_due();
         self.shared.mark()
     }
 

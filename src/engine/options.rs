@@ -54,6 +54,10 @@ pub struct Settings {
     pub max_memory_bytes: u64,
     /// Whether keys that have expired are removed as soon as they have. If not, they are when the next request comes.
     pub active_expiry: bool,
+    /// How fast what lies on the disk is read through and checked while the engine runs; 0: not at all.
+    pub verify_bytes_per_second: u64,
+    /// A round of that begins so many seconds after the one before began, or when that one is over.
+    pub verify_interval_secs: u64,
 }
 
 impl Default for Settings {
@@ -67,6 +71,8 @@ impl Default for Settings {
             stream_idmp_maxsize: maxsize,
             max_memory_bytes: 0,
             active_expiry: true,
+            verify_bytes_per_second: 8 * 1024 * 1024,
+            verify_interval_secs: 3600,
         }
     }
 }
@@ -147,7 +153,15 @@ impl Options {
     #[must_use]
     pub fn simulated(disk: Arc<dyn Dir>, clock: Arc<dyn Clock>) -> Self {
         let path = disk.path();
-        Self { disk: Some(disk), clock, threads: false, places: Some(Vec::new()), ..Self::new(path) }
+        let settings = Settings { verify_bytes_per_second: 0, ..Settings::default() };
+        Self {
+            disk: Some(disk),
+            clock,
+            threads: false,
+            places: Some(Vec::new()),
+            settings,
+            ..Self::new(path)
+        }
     }
 
     /// When the log is synced; [`SyncMode::Always`] unless said otherwise.
@@ -169,6 +183,14 @@ impl Options {
     #[must_use]
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
+        self
+    }
+
+    /// How fast what lies on the disk is read through and checked in the background: 8 MiB a second unless said otherwise;
+    /// 0: not at all, as in a simulation unless said otherwise.
+    #[must_use]
+    pub fn verify_bytes_per_second(mut self, bytes: u64) -> Self {
+        self.settings.verify_bytes_per_second = bytes;
         self
     }
 

@@ -164,6 +164,8 @@ pub(super) struct Snapshots {
     pub(super) claimed_bytes: AtomicU64,
     /// A place has to be built anew.
     rebuild: AtomicBool,
+    /// A segment of the log is damaged, and snapshots would make it needless.
+    heal: AtomicBool,
     /// A place was not verified since the opening.
     pub(super) unverified: AtomicBool,
     /// Somebody sleeps until a snapshot is due.
@@ -198,6 +200,7 @@ impl Snapshots {
             last_bytes: AtomicU64::new(0),
             claimed_bytes: AtomicU64::new(0),
             rebuild: AtomicBool::new(false),
+            heal: AtomicBool::new(false),
             unverified: AtomicBool::new(true),
             asleep: AtomicBool::new(false),
             closing: AtomicBool::new(false),
@@ -264,6 +267,7 @@ impl Snapshots {
         let uncovered = self.uncovered(written_bytes);
         uncovered >= self.due_bytes.load(Ordering::Relaxed)
             || self.rebuild.load(Ordering::Relaxed)
+            || self.heal.load(Ordering::Relaxed)
             || self.over.load(Ordering::Relaxed)
     }
 
@@ -276,6 +280,16 @@ impl Snapshots {
             self.asleep.store(false, Ordering::Relaxed);
             self.rung.notify_one();
         }
+    }
+
+    /// A segment of the log is damaged that snapshots would make needless, or is so no more.
+    pub(super) fn heal(&self, wanted: bool) {
+        self.heal.store(wanted, Ordering::Relaxed);
+    }
+
+    /// Whether there is no place to take a snapshot in.
+    pub(super) fn has_no_places(&self) -> bool {
+        self.told().stats.stores.is_empty()
     }
 
     /// Asks for a snapshot as soon as possible. Says whether none was being taken or asked for.

@@ -26,7 +26,7 @@ pub(super) const COPIES_MAX: usize = 2;
 /// The places, and what is known of them.
 #[derive(Debug)]
 pub(super) struct Snapshotter {
-    slots: Vec<Slot>,
+    pub(super) slots: Vec<Slot>,
     /// Places that are used no more: removed when those in use have a snapshot.
     surplus: Vec<Slot>,
     owner: StoreId,
@@ -48,7 +48,7 @@ impl Snapshotter {
     }
 
     /// The batch that every place has behind it, as far as was read from the disk.
-    fn oldest(&self) -> Seq {
+    pub(super) fn oldest(&self) -> Seq {
         let safe = |slot: &Slot| slot.seq().filter(|_| slot.verified).unwrap_or(Seq::ZERO);
         self.slots.iter().map(safe).min().unwrap_or(Seq::ZERO)
     }
@@ -80,7 +80,7 @@ impl Snapshotter {
         self.slots.iter_mut().chain(&mut self.surplus).for_each(Slot::close);
     }
 
-    fn stats(&self) -> Vec<StoreStats> {
+    pub(super) fn stats(&self) -> Vec<StoreStats> {
         let of = |slot: &Slot| StoreStats {
             name: slot.place.name(),
             seq: slot.seq(),
@@ -104,9 +104,9 @@ impl Shared {
     pub(super) fn snapshot(&self) -> Result<Option<SnapshotReport>, SnapshotError> {
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         self.snapshots.begin(self.clock.monotonic());
-        let mut events = Vec::new();
+        let mut damaged = Vec::new();
         // A panic would end the thread that takes snapshots, and nobody would notice.
-        let turn = AssertUnwindSafe(|| self.turn(&mut snapshotter, &mut events));
+        let turn = AssertUnwindSafe(|| self.turn(&mut snapshotter, &mut damaged));
         let outcome = catch_unwind(turn).unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
@@ -116,7 +116,10 @@ impl Shared {
         self.snapshots.end(&*self.clock, &outcome);
         self.plan(&snapshotter);
         drop(snapshotter);
-        events.iter().for_each(|event| self.tell(event));
+        damaged.into_iter().for_each(|(place, error)| self.store_damaged(place, error));
+        if let Ok(Some(report)) = &outcome {
+            self.note_given_up(&[], Some(&report.store));
+        }
         match &outcome {
             Ok(Some(report)) => self.tell(&Event::SnapshotTaken(report.clone())),
             Err(SnapshotError::Engine(_)) | Ok(None) => {}
@@ -147,10 +150,19 @@ impl Shared {
         }
         let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
         let short = self.space_is_short();
+        let damaged = self.verifier.log_damaged();
+        if damaged {
+            self.leave_damaged_segment();
+        }
         if self.snapshots.wants(self.clock.monotonic(), written_bytes, short) {
             // The log is cut only as far as each place has come.
-            let turns = if short { COPIES_MAX } else { 1 };
+            let turns = if short || damaged { COPIES_MAX } else { 1 };
             (0..turns).take_while(|_| matches!(self.snapshot(), Ok(Some(_)))).for_each(drop);
+            if damaged {
+                // Where there was nothing new to save, nothing was cut.
+                let snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
+                self.cut_damaged(&snapshotter);
+            }
         } else if self.snapshots.uncovered(written_bytes) > 0
             && let Ok(snapshotter) = self.snapshotter.try_lock()
         {
@@ -166,13 +178,13 @@ impl Shared {
         let mut failed = Vec::new();
         for slot in &mut snapshotter.slots {
             if let Err(error) = self.verify_slot(slot) {
-                failed.push(error);
+                failed.push((slot.place.name(), error));
             }
         }
         self.snapshots.note_stores(snapshotter.stats());
         self.snapshots.pause();
         drop(snapshotter);
-        failed.into_iter().for_each(|error| self.tell(&Event::StoreDamaged(error)));
+        failed.into_iter().for_each(|(place, error)| self.store_damaged(place, error));
     }
 
     fn verify_slot(&self, slot: &mut Slot) -> Result<(), StoreError> {
@@ -201,7 +213,7 @@ impl Shared {
     fn turn(
         &self,
         snapshotter: &mut Snapshotter,
-        events: &mut Vec<Event>,
+        damaged: &mut Vec<(String, StoreError)>,
     ) -> Result<Option<SnapshotReport>, SnapshotError> {
         let Some(at) = snapshotter.next() else { return Ok(None) };
         let began = self.clock.monotonic();
@@ -217,7 +229,7 @@ impl Shared {
         }
         // A damaged snapshot is nothing to build on: then it is built anew.
         if let Err(error) = self.verify_slot(&mut snapshotter.slots[at]) {
-            events.push(Event::StoreDamaged(error));
+            damaged.push((snapshotter.slots[at].place.name(), error));
         }
         let turn = Turn { shared: self, state: &state, owner: snapshotter.owner };
         let taken = turn.take(&mut snapshotter.slots, at);
@@ -268,8 +280,16 @@ impl Shared {
     }
 
     /// Gives up the segments that every store has behind it.
-    fn cut(&self, below: Seq) {
+    pub(super) fn cut(&self, below: Seq) {
         let segments = self.writer().as_mut().map(|writer| writer.cut(below)).unwrap_or_default();
-        self.spares.retire(&segments);
+        // What rotted once is not written to again.
+        let (rotten, sound): (Vec<_>, Vec<_>) =
+            segments.iter().partition(|ordinal| self.verifier.is_damaged(**ordinal));
+        // An error ends the engine, which says so.
+        if !rotten.is_empty() {
+            let _ = self.or_fail(self.spares.discard(&rotten));
+        }
+        self.spares.retire(&sound);
+        self.note_given_up(&segments, None);
     }
 }

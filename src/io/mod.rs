@@ -9,6 +9,8 @@
 pub mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
+#[cfg(feature = "sim")]
+mod sim_rng;
 
 use std::fmt;
 use std::io;
@@ -99,6 +101,12 @@ pub trait File: Send + Sync + fmt::Debug {
     /// # Errors
     /// What the file system says.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Lets the system forget what it has of these bytes in memory, so that the next read asks the disk. What was written
+    /// and not synced stays. Best effort: where that can't be done, nothing happens.
+    fn drop_cached(&self, offset: u64, length: u64) {
+        let _ = (offset, length);
+    }
 
     /// Writes all of `bytes` at `offset`, growing the file where needed.
     ///

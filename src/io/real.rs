@@ -210,6 +210,12 @@ impl File for RealFile {
         Ok(done)
     }
 
+    fn drop_cached(&self, offset: u64, length: u64) {
+        use rustix::fs::{Advice, fadvise};
+        // Not every file system can.
+        let _ = fadvise(&self.file, offset, std::num::NonZeroU64::new(length), Advice::DontNeed);
+    }
+
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all_at(bytes, offset).map_err(named("writing", &self.path))
     }

@@ -200,6 +200,29 @@ fn invalid(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
+/// Any bytes as the values of an item, cut in pieces of the length that the first byte says, with checksums put right if
+/// asked: for fuzzing.
+#[cfg(feature = "sim")]
+pub(super) fn fuzz(bytes: &[u8], mend: bool) {
+    let Some((&cut, rest)) = bytes.split_first() else { return };
+    let owner = StoreId::new([5; 16]);
+    let item = Item::Part(PartKey { changed_at: Seq::new(3), page: PageNo::new(4) });
+    let mut values: Vec<Vec<u8>> = rest.chunks(usize::from(cut).max(1)).map(<[u8]>::to_vec).collect();
+    for (chunk, value) in values.iter_mut().enumerate().filter(|(_, value)| mend && value.len() >= PIECE_AT) {
+        let (head, piece) = value.split_at(PIECE_AT);
+        let key = item.key(u32::try_from(chunk).unwrap_or(u32::MAX));
+        let crc = crc(owner, &key, u64::from_le_bytes(array(&head[TOTAL_AT..])), piece);
+        value[CRC_AT..TOTAL_AT].copy_from_slice(&crc.to_le_bytes());
+    }
+    let _ = Item::parse(rest);
+    let found = item.assemble(owner, |chunk| Ok(values.get(chunk as usize).cloned()));
+    if let Ok(found) = found {
+        let again = item.values(owner, &found).expect("what was put together is not too much");
+        let same = again.zip(&values).all(|((_, again), value)| again == *value);
+        assert!(same, "what was put together is taken apart the same way");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,6 +28,22 @@ pub(super) fn create_dir(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Lets the system forget what it remembers of all files in a directory, so that what is read next comes from the disk.
+/// What was not synced stays, and not every file system can.
+pub(super) fn drop_cached_tree(dir: &Path) -> io::Result<()> {
+    use rustix::fs::{Advice, fadvise};
+    for entry in fs::read_dir(dir).map_err(named("listing", dir))? {
+        let entry = entry.map_err(named("listing", dir))?;
+        let path = entry.path();
+        if entry.file_type().map_err(named("looking at", &path))?.is_dir() {
+            drop_cached_tree(&path)?;
+        } else if let Ok(file) = fs::File::open(&path) {
+            let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        }
+    }
+    Ok(())
+}
+
 /// Makes durable all that is in a directory: contents first, then names.
 pub(super) fn sync_tree(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir).map_err(named("listing", dir))? {

@@ -331,6 +331,10 @@ impl SnapshotStore for GuardedStore {
         self.call(Tolerance::Nothing, move |store| store.keys_after(seq))
     }
 
+    fn keys_beyond(&self, key: PartKey, most: usize) -> Result<Vec<PartKey>, StoreError> {
+        self.call(Tolerance::Nothing, move |store| store.keys_beyond(key, most))
+    }
+
     fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
         self.change(Change::Put(key, bytes.to_vec()))
     }

@@ -186,6 +186,19 @@ impl MemoryPlace {
         self.lock().stores.values_mut().for_each(|store| store.parts.damage(key));
     }
 
+    /// Damages the root of a batch in every store, as rot would.
+    pub fn damage_root(&self, seq: Seq) {
+        self.lock().stores.values_mut().for_each(|store| store.roots.damage(seq));
+    }
+
+    /// Takes a part out of every store, as if it had never been there.
+    pub fn lose_part(&self, key: PartKey) {
+        for store in self.lock().stores.values_mut() {
+            store.parts.present.remove(&key);
+            store.parts.unflushed.remove(&key);
+        }
+    }
+
     /// The names of all parts in the newest store.
     #[must_use]
     pub fn parts(&self) -> Vec<PartKey> {
@@ -339,6 +352,14 @@ impl SnapshotStore for MemoryStore {
         self.look("keys_after", |store| {
             let after = PartKey { changed_at: seq.next(), page: crate::id::PageNo::ZERO };
             store.parts.present.range(after..).map(|(key, _)| *key).collect()
+        })
+    }
+
+    fn keys_beyond(&self, key: PartKey, most: usize) -> Result<Vec<PartKey>, StoreError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        self.look("keys_beyond", |store| {
+            let beyond = store.parts.present.range((Excluded(key), Unbounded));
+            beyond.map(|(key, _)| *key).take(most).collect()
         })
     }
 

@@ -21,6 +21,17 @@ mod sled_tests;
 pub(crate) mod slot;
 mod store_file;
 
+/// Any bytes as what snapshot stores keep (values, roots, the file `STORE`): for fuzzing. Nothing may panic.
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub fn fuzz_store(bytes: &[u8]) {
+    for mend in [false, true] {
+        chunk::fuzz(bytes, mend);
+        store_file::fuzz(bytes, mend);
+    }
+    sled_store::fuzz_root(bytes);
+}
+
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -94,6 +105,17 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the store can't be read.
     fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError>;
+
+    /// Up to `most` names of parts that come after a name, in order, whether they check out or not. For reading a store
+    /// through a little at a time.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    fn keys_beyond(&self, key: PartKey, most: usize) -> Result<Vec<PartKey>, StoreError> {
+        let since = Seq::new(key.changed_at.get().saturating_sub(1));
+        let all = self.keys_after(since)?;
+        Ok(all.into_iter().filter(|other| *other > key).take(most).collect())
+    }
 
     /// Adds a part.
     ///

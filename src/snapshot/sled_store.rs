@@ -16,8 +16,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::chunk::{Item, PIECE_BYTES, VALUE_BYTES};
-use super::files::sync_tree;
+use super::files::{drop_cached_tree, sync_tree};
 use super::sled_repair::{repair, write_mark};
+use super::store_file::StoreFile;
 use super::{Root, SnapshotStore, StoreError};
 use crate::id::{PageNo, PartKey, Seq, StoreId};
 
@@ -89,6 +90,13 @@ struct Session {
     removed: usize,
     /// Items to be removed whose chunks can't be told without a search.
     unclear: BTreeSet<Item>,
+}
+
+/// Whether a scan goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scan {
+    More,
+    Enough,
 }
 
 impl SledStore {
@@ -184,6 +192,10 @@ impl SnapshotStore for SledStore {
         self.call(|session| session.keys_after(seq))
     }
 
+    fn keys_beyond(&self, key: PartKey, most: usize) -> Result<Vec<PartKey>, StoreError> {
+        self.call(|session| session.keys_beyond(key, most))
+    }
+
     fn put(&self, key: PartKey, bytes: &[u8]) -> Result<(), StoreError> {
         self.call(|session| session.put(Item::Part(key), bytes))
     }
@@ -216,7 +228,11 @@ impl SnapshotStore for SledStore {
     fn reopen(&self) -> Result<(), StoreError> {
         self.call(|session| {
             session.flush()?;
-            session.reopen()
+            session.reopen()?;
+            if StoreFile::read(&session.path)?.owner == session.owner {
+                return Ok(());
+            }
+            Err(io::Error::new(io::ErrorKind::InvalidData, "its STORE is another store's"))
         })
     }
 }
@@ -315,7 +331,7 @@ impl Session {
             let mut keys = Vec::new();
             self.scan(item.bounds(), |key, _| {
                 keys.push(key.to_vec());
-                Ok(())
+                Ok(Scan::More)
             })?;
             for key in keys {
                 self.dirty = true;
@@ -332,15 +348,30 @@ impl Session {
             return Ok(Vec::new());
         };
         let from = Item::Part(PartKey { changed_at: Seq::new(next), page: PageNo::ZERO });
+        self.keys_from(from.key(0), usize::MAX)
+    }
+
+    fn keys_beyond(&mut self, key: PartKey, most: usize) -> io::Result<Vec<PartKey>> {
+        let mut beyond = Item::Part(key).key(u32::MAX);
+        // The one after the last that a chunk of this part could have.
+        beyond.push(0);
+        self.keys_from(beyond, most)
+    }
+
+    /// Up to so many names of parts, from that key on.
+    fn keys_from(&mut self, from: Vec<u8>, most: usize) -> io::Result<Vec<PartKey>> {
         let to = Item::Part(PartKey { changed_at: Seq::new(u64::MAX), page: PageNo::new(u64::MAX) });
         let mut keys: Vec<PartKey> = Vec::new();
-        self.scan((from.key(0), to.key(u32::MAX)), |key, _| {
+        self.scan((from, to.key(u32::MAX)), |key, _| {
             if let (Item::Part(part), _) = Item::parse(key)?
                 && keys.last() != Some(&part)
             {
+                if keys.len() == most {
+                    return Ok(Scan::Enough);
+                }
                 keys.push(part);
             }
-            Ok(())
+            Ok(Scan::More)
         })?;
         Ok(keys)
     }
@@ -356,7 +387,7 @@ impl Session {
             {
                 seqs.push(seq);
             }
-            Ok(())
+            Ok(Scan::More)
         })?;
         let mut roots = Vec::new();
         for seq in seqs.into_iter().rev() {
@@ -370,11 +401,11 @@ impl Session {
         Ok(Ok(roots))
     }
 
-    /// Shows all entries whose keys lie within bounds, in order.
+    /// Shows all entries whose keys lie within bounds, in order, until it is enough.
     fn scan(
         &mut self,
         (from, to): (Vec<u8>, Vec<u8>),
-        mut show: impl FnMut(&[u8], &[u8]) -> io::Result<()>,
+        mut show: impl FnMut(&[u8], &[u8]) -> io::Result<Scan>,
     ) -> io::Result<()> {
         self.hand_over()?;
         if self.dirty {
@@ -387,10 +418,9 @@ impl Session {
         let mut entries = ManuallyDrop::new(db.range(from..));
         for entry in &mut *entries {
             let (key, value) = entry?;
-            if *key > *to {
+            if *key > *to || show(&key, &value)? == Scan::Enough {
                 break;
             }
-            show(&key, &value)?;
         }
         drop(ManuallyDrop::into_inner(entries));
         db.check_error()
@@ -454,6 +484,8 @@ impl Session {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.close()?;
+        // IMPORTANT: what is read from now on is read to see what the disk has, not what the system remembers of it.
+        drop_cached_tree(&self.path)?;
         self.db = Some(open_patiently(&self.path)?);
         self.grown = 0;
         Ok(())
@@ -543,6 +575,18 @@ fn decode_root(seq: Seq, bytes: &[u8]) -> io::Result<Option<Root>> {
     Ok(decoded.ok().filter(|(root, length)| root.seq == seq && *length == body.len()).map(|(root, _)| root))
 }
 
+/// Any bytes as a root: for fuzzing.
+#[cfg(feature = "sim")]
+pub(super) fn fuzz_root(bytes: &[u8]) {
+    let body = bytes.get(4..).unwrap_or_default();
+    let decoded: Result<(Root, usize), _> = bincode::serde::decode_from_slice(body, root_config());
+    let seq = decoded.map_or(Seq::ZERO, |(root, _)| root.seq);
+    if let Ok(Some(root)) = decode_root(seq, bytes) {
+        let again = encode_root(&root).and_then(|bytes| decode_root(seq, &bytes));
+        assert_eq!(again.ok(), Some(Some(root)));
+    }
+}
+
 const _: () = assert!(PIECE_BYTES < VALUE_BYTES && VALUE_BYTES < BATCH_BYTES);
 
 #[cfg(test)]
@@ -560,6 +604,7 @@ mod tests {
     fn created() -> (tempfile::TempDir, SledStore) {
         let dir = tempfile::tempdir().unwrap();
         SledStore::create_files(dir.path(), OWNER).unwrap();
+        StoreFile { owner: OWNER, generation: 1, place: "a".into() }.write(dir.path()).unwrap();
         let store = opened(dir.path());
         (dir, store)
     }

@@ -1,11 +1,12 @@
 //! One place for snapshots, as the engine sees it: the store that is in use there, its newest root, and what is left of
 //! stores that were given up.
 
-use std::io::ErrorKind;
+use std::collections::HashSet;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use super::{Generation, Root, SnapshotPlace, SnapshotStore, StoreError};
-use crate::id::{Seq, StoreId};
+use crate::id::{PageNo, PartKey, Seq, StoreId};
 
 /// A place and what is known of it.
 #[derive(Debug)]
@@ -21,9 +22,50 @@ pub(crate) struct Slot {
     pub(crate) trouble: Option<String>,
     /// Something here is of a newer format.
     pub(crate) newer: bool,
+    /// How far reading the store through has come, if that is being done.
+    reading: Option<ReadThrough>,
     generation: Generation,
     /// Stores that are replaced as soon as the one in use has a root.
     replaced: Vec<Generation>,
+}
+
+/// So many names of parts are asked for at a time when a store is read through,
+const KEYS_AT_A_TIME: usize = 64;
+/// and each of them counts as so much that was read, at least.
+const KEY_BYTES: u64 = 32;
+
+/// A store that is being read through, part by part in the order of their names. Turns may come in between: what they add
+/// has names beyond all that was read, and what they take away is said by the root.
+#[derive(Debug)]
+struct ReadThrough {
+    /// Up to here all was read.
+    at: PartKey,
+    /// How many parts up to there the root names, and what these names add up to.
+    part_count: u64,
+    fingerprint: u128,
+    /// Parts that are still there and that the root does not name.
+    dropped: HashSet<PartKey>,
+}
+
+impl ReadThrough {
+    fn new(root: &Root) -> Self {
+        let at = PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO };
+        Self { at, part_count: 0, fingerprint: 0, dropped: root.dropped.iter().copied().collect() }
+    }
+
+    fn count(&mut self, key: PartKey) {
+        self.part_count += 1;
+        self.fingerprint = self.fingerprint.wrapping_add(key.fingerprint());
+    }
+
+    /// The store has another root.
+    fn goes_on_with(&mut self, root: &Root) {
+        for key in root.dropped.iter().filter(|key| **key <= self.at) {
+            self.part_count = self.part_count.saturating_sub(1);
+            self.fingerprint = self.fingerprint.wrapping_sub(key.fingerprint());
+        }
+        self.dropped = root.dropped.iter().copied().collect();
+    }
 }
 
 /// A root that was found, and where.
@@ -51,6 +93,7 @@ impl Slot {
             verified: false,
             trouble: None,
             newer: false,
+            reading: None,
             generation: 0,
             replaced: Vec::new(),
         };
@@ -102,7 +145,7 @@ impl Slot {
         if let Some(store) = self.store.take() {
             store.abandon();
         }
-        self.root = None;
+        (self.root, self.reading) = (None, None);
         self.trouble = Some(why.into());
     }
 
@@ -126,9 +169,65 @@ impl Slot {
 
     /// The store in use has a new root, which was verified.
     pub(crate) fn rooted(&mut self, root: Root) {
+        if let Some(reading) = &mut self.reading {
+            reading.goes_on_with(&root);
+        }
         self.root = Some(root);
         self.verified = true;
         self.trouble = None;
+    }
+
+    /// Begins to read the store in use through: it forgets what it has in memory first. Answers how many bytes were read,
+    /// `None` if there is nothing to read.
+    pub(crate) fn begin_reading(&mut self) -> Result<Option<u64>, StoreError> {
+        self.reading = None;
+        let (Some(store), Some(root)) = (&self.store, &self.root) else { return Ok(None) };
+        store.reopen()?;
+        if store.roots()?.first() != Some(root) {
+            let why = format!("the root of batch {} is missing or does not check out", root.seq);
+            return Err(StoreError { store: store.name(), kind: io::ErrorKind::InvalidData, why });
+        }
+        self.reading = Some(ReadThrough::new(root));
+        Ok(Some(root.head.len() as u64))
+    }
+
+    /// Reads on, until about so many bytes were read. Answers how many, and whether there is no more to read: then all
+    /// that the root names is there and checks out. If a snapshot was taken here meanwhile, it goes on with that one.
+    pub(crate) fn read_on(&mut self, bytes_max: u64) -> Result<(u64, bool), StoreError> {
+        let (Some(store), Some(root), Some(reading)) = (&self.store, &self.root, &mut self.reading) else {
+            return Ok((0, true));
+        };
+        let (mut bytes, mut ended) = (0, false);
+        while bytes < bytes_max && !ended {
+            let keys = store.keys_beyond(reading.at, KEYS_AT_A_TIME)?;
+            ended = keys.len() < KEYS_AT_A_TIME;
+            for key in keys {
+                // Behind the root there is only what an unfinished turn left.
+                if key.changed_at > root.seq {
+                    ended = true;
+                    break;
+                }
+                if bytes >= bytes_max {
+                    ended = false;
+                    break;
+                }
+                if !reading.dropped.contains(&key) {
+                    bytes += store.read(key)?.len() as u64;
+                    reading.count(key);
+                }
+                reading.at = key;
+                bytes += KEY_BYTES;
+            }
+        }
+        if !ended {
+            return Ok((bytes, false));
+        }
+        if (reading.part_count, reading.fingerprint) != (root.part_count, root.fingerprint) {
+            let why = format!("the snapshot of batch {} does not have the parts that were saved", root.seq);
+            return Err(StoreError { store: store.name(), kind: io::ErrorKind::InvalidData, why });
+        }
+        (self.reading, self.verified) = (None, true);
+        Ok((bytes, true))
     }
 
     /// Removes what was given up. To be called when the store in use has a root; for want of room also before. What

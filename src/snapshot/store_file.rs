@@ -57,13 +57,18 @@ impl StoreFile {
     pub(super) fn read(dir: &Path) -> io::Result<Self> {
         let path = dir.join(NAME);
         let bytes = fs::read(&path).map_err(named("reading", &path))?;
+        Self::decode(&bytes, &path)
+    }
+
+    /// What the bytes of the file at `path` say.
+    fn decode(bytes: &[u8], path: &Path) -> io::Result<Self> {
         let bad =
             || io::Error::new(io::ErrorKind::InvalidData, format!("{} does not check out", path.display()));
         // The magic, the format and the checksum stay where they are in every format.
-        if bytes.len() < PLACE_AT || bytes[..FORMAT_AT] != MAGIC || u32_at(&bytes, CRC_AT) != crc(&bytes) {
+        if bytes.len() < PLACE_AT || bytes[..FORMAT_AT] != MAGIC || u32_at(bytes, CRC_AT) != crc(bytes) {
             return Err(bad());
         }
-        let found = u32_at(&bytes, FORMAT_AT);
+        let found = u32_at(bytes, FORMAT_AT);
         if found > FORMAT {
             let why = format!(
                 "{} is of format {found}, and this version knows formats up to {FORMAT}; use a newer version",
@@ -75,9 +80,23 @@ impl StoreFile {
         owner.copy_from_slice(&bytes[OWNER_AT..GENERATION_AT]);
         Ok(Self {
             owner: StoreId::new(owner),
-            generation: u32_at(&bytes, GENERATION_AT),
+            generation: u32_at(bytes, GENERATION_AT),
             place: String::from_utf8(bytes[PLACE_AT..].to_vec()).map_err(|_| bad())?,
         })
+    }
+}
+
+/// Any bytes as such a file, with the checksum put right if asked: for fuzzing.
+#[cfg(feature = "sim")]
+pub(super) fn fuzz(bytes: &[u8], mend: bool) {
+    let mut bytes = bytes.to_vec();
+    if mend && bytes.len() >= PLACE_AT {
+        bytes[..FORMAT_AT].copy_from_slice(&MAGIC);
+        let crc = crc(&bytes);
+        bytes[CRC_AT..OWNER_AT].copy_from_slice(&crc.to_le_bytes());
+    }
+    if let Ok(file) = StoreFile::decode(&bytes, Path::new(NAME)) {
+        assert_eq!(StoreFile::decode(&file.encode(), Path::new(NAME)).ok(), Some(file));
     }
 }
 

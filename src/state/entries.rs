@@ -393,6 +393,10 @@ impl Entries {
         let mut wrong = None;
         let visited = self.pages.for_each_leaf(&mut |page: &Page| {
             for node in &page.nodes {
+                if !node.is_well_formed() {
+                    wrong = Some(format!("the node at {} can't be read", node.master_id));
+                    continue;
+                }
                 let ids: Vec<EntryId> = node.live().map(|entry| entry.id).collect();
                 let all = node.entries().count();
                 let counts_agree =
@@ -535,8 +539,18 @@ impl Node {
     }
 
     fn fields(&self, entry: &PackedEntry<'_>) -> Fields {
+        Fields::from_trusted(self.packed_fields(entry))
+    }
+
+    /// Whether the bytes are what this module makes.
+    fn is_well_formed(&self) -> bool {
+        self.entries_at as usize <= self.packed.len()
+            && self.live().all(|entry| Fields::from_packed(self.packed_fields(&entry)).is_some())
+    }
+
+    fn packed_fields(&self, entry: &PackedEntry<'_>) -> Bytes {
         if !entry.same_fields {
-            return Fields::from_trusted(Bytes::copy_from_slice(entry.body));
+            return Bytes::copy_from_slice(entry.body);
         }
         let mut packed = Vec::with_capacity(self.entries_at as usize + entry.body.len());
         let mut names = &self.packed[..self.entries_at as usize];
@@ -546,7 +560,7 @@ impl Node {
             put_bytes(&mut packed, name);
             put_bytes(&mut packed, value);
         }
-        Fields::from_trusted(packed.into())
+        packed.into()
     }
 }
 

@@ -13,6 +13,7 @@ use std::borrow::Borrow;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -117,7 +118,14 @@ impl Stamp<'_> {
 pub struct Needs(pub PartKey);
 
 /// The encoding of pages: that of records.
-pub(super) const CONFIG: bincode::config::Configuration = bincode::config::standard();
+///
+/// A length in it is not believed before it is compared with the limit: memory that no machine has would be asked for, and
+/// the process ended. No part is as large.
+pub(super) const CONFIG: Configuration<LittleEndian, Varint, Limit<DECODED_BYTES_MAX>> =
+    bincode::config::standard().with_limit::<DECODED_BYTES_MAX>();
+
+/// The most that a page or a head may take when it is decoded.
+const DECODED_BYTES_MAX: usize = 4 << 30;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound = "")]

@@ -277,6 +277,21 @@ impl Buffer {
         true
     }
 
+    /// Goes on in the next segment, with an empty frame that carries the mark; says whether it could: that segment must be
+    /// ready. So that the one that was written to can be given up.
+    pub fn roll(&mut self, durable: Seq) -> bool {
+        match self.spares.room(Need::Next { bytes: self.own_bytes(0), used_for: Use::Adds }) {
+            Room::Yes => {}
+            Room::NotYet | Room::Full => return false,
+        }
+        self.seal();
+        self.go_on();
+        self.begin_frame(0);
+        self.carried = self.carried.max(durable);
+        self.seal();
+        true
+    }
+
     /// Hands over everything pending.
     pub fn take(&mut self) -> Chunk {
         self.seal();

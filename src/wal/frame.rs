@@ -101,6 +101,16 @@ impl FrameHeader {
             && (bytes[..CRC_AT] == MAGIC || u64_at(bytes, OFFSET_AT) == offset)
     }
 
+    /// Whether what a sound header says, its payload aside, could have been written like this.
+    pub(super) fn could_be_written(&self) -> bool {
+        let numbered = self.first_seq.get().checked_add(u64::from(self.batches)).is_some();
+        numbered
+            && self.first_seq > Seq::ZERO
+            && self.durable < self.first_seq
+            && self.flags & !GOES_ON == 0
+            && (self.flags == 0 || self.batches == 0)
+    }
+
     /// The checksum of the payload of a frame at `offset`.
     pub(super) fn crc_of_payload(place: &Place, offset: u64, payload: &[u8]) -> u32 {
         place.crc(&[&offset.to_le_bytes(), payload])
@@ -164,13 +174,7 @@ pub(super) fn verify(
 
 fn well_formed(header: &FrameHeader, payload: &[u8]) -> bool {
     let counted = Batches(payload).try_fold(0_u32, |count, batch| batch.map(|_| count + 1));
-    let numbered = header.first_seq.get().checked_add(u64::from(header.batches)).is_some();
-    counted == Some(header.batches)
-        && numbered
-        && header.first_seq > Seq::ZERO
-        && header.durable < header.first_seq
-        && header.flags & !GOES_ON == 0
-        && (header.flags == 0 || header.batches == 0)
+    counted == Some(header.batches) && header.could_be_written()
 }
 
 /// The batches of a payload, in order; `None` in place of one that is cut short, and then no more.

@@ -7,6 +7,7 @@
 //! engine, under its lock:   Buffer::room, Buffer::append        memory only
 //! who commits:              Buffer::take -> Writer::write       one write, one sync
 //! a helper, or who waits:   Spares::make                        segments made ahead
+//! a helper, at leisure:     Verifier::begin, Check::step        what is on disk is still what was written
 //! restart:                  open                                scan, judge, replay, begin a new epoch
 //! ```
 //!
@@ -26,6 +27,8 @@ mod bytes;
 mod chain;
 mod error;
 mod frame;
+#[cfg(feature = "sim")]
+mod fuzz;
 mod open;
 mod place;
 mod scan;
@@ -33,6 +36,7 @@ mod segment;
 mod spares;
 mod store_file;
 pub mod verdict;
+mod verify;
 mod writer;
 
 use std::collections::hash_map::RandomState;
@@ -42,12 +46,16 @@ use std::sync::Arc;
 pub use ballast::{Ballast, lighten};
 pub use buffer::{Buffer, Chunk, Room, Spent, Use};
 pub use error::{Damage, LogError, OpenError};
+#[cfg(feature = "sim")]
+#[doc(hidden)]
+pub use fuzz::fuzz_open;
 pub use open::{Cut, Report, check_newest, open};
 pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;
 pub use spares::Spares;
 pub use store_file::store_of;
+pub use verify::{Check, End, Flaw, Segment, Step, Verifier};
 pub use writer::{SyncJob, Writer, Written};
 
 use crate::id::Seq;
@@ -140,6 +148,8 @@ pub struct Opened {
     pub spares: Arc<Spares>,
     /// Given up when the disk is full.
     pub ballast: Ballast,
+    /// Reads through what is on disk while the log is in use.
+    pub verifier: Verifier,
     /// What was found and done.
     pub report: Report,
 }

@@ -20,6 +20,7 @@ use super::segment::{
 use super::spares::{Spares, fill_with_zeros, is_full, lengths};
 use super::store_file::{self, StoreFile};
 use super::verdict::{self, Case};
+use super::verify::Verifier;
 use super::writer::{Fate, Writer};
 use super::{LogOptions, Opened, Replay};
 use crate::id::Seq;
@@ -88,6 +89,8 @@ struct Past {
     /// Whether there is any sign that something was ever written.
     touched: bool,
     kept: Vec<(Ordinal, Option<Seq>)>,
+    /// The first of these that belongs to the log.
+    counts_from: Ordinal,
     idle: Vec<Ordinal>,
     /// Files that are longer than an opening found them to be.
     overlong: Vec<(Arc<dyn File>, u64, PathBuf)>,
@@ -229,6 +232,7 @@ impl Reader<'_> {
             next_seq: found.next_seq,
             touched: touched || found.next_seq > Seq::new(1),
             kept,
+            counts_from: links.first().map_or(Ordinal::new(0), |link| link.found.ordinal),
             idle,
             overlong: overlong.collect(),
             segment,
@@ -478,7 +482,8 @@ impl Opening<'_> {
         for (file, length, path) in &past.overlong {
             file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;
         }
-        self.name_store(&StoreFile { store: past.store, epoch, ordinal })?;
+        let store_file = StoreFile { store: past.store, epoch, ordinal };
+        self.name_store(&store_file)?;
         let spares = Arc::new(Spares::new(Arc::clone(&self.log_dir), self.options, ordinal));
         spares.retire(&past.idle);
 
@@ -489,6 +494,7 @@ impl Opening<'_> {
         segments.push((ordinal, Some(header.first_seq)));
         let last = header.durable;
         let buffer = Buffer::new(self.options, Arc::clone(&spares), cursor, past.next_seq, last);
+        let verifier = Verifier::new(Arc::clone(self.data_dir), Arc::clone(&self.log_dir), store_file);
         let writer = Writer {
             dir: self.log_dir,
             spares: Arc::clone(&spares),
@@ -497,13 +503,14 @@ impl Opening<'_> {
             file,
             position: cursor.offset,
             segments,
+            counts_from: past.counts_from,
             last,
             durable: last,
             head_durable: true,
             dirty: false,
             fate: Arc::new(Fate::default()),
         };
-        Ok(Opened { buffer, writer, spares, ballast: self.ballast, report: self.report })
+        Ok(Opened { buffer, writer, spares, ballast: self.ballast, verifier, report: self.report })
     }
 
     /// The past of a store that has none.
@@ -518,6 +525,7 @@ impl Opening<'_> {
             next_seq: Seq::new(1),
             touched: false,
             kept: Vec::new(),
+            counts_from: Ordinal::new(0),
             idle: Vec::new(),
             overlong: Vec::new(),
         }

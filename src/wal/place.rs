@@ -67,6 +67,11 @@ impl Place {
         Self { store, epoch, ordinal, salted }
     }
 
+    /// A checksum at this place, to be fed piece by piece.
+    pub(super) fn hasher(&self) -> Hasher {
+        self.salted.clone()
+    }
+
     /// The checksum of `parts`, one after the other, at this place.
     pub(crate) fn crc(&self, parts: &[&[u8]]) -> u32 {
         let mut hasher = self.salted.clone();

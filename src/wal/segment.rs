@@ -122,6 +122,16 @@ impl SegmentHeader {
         hasher.finalize()
     }
 
+    /// Puts magic and checksum of what is to pass for a header right: for fuzzing.
+    #[cfg(feature = "sim")]
+    pub(super) fn mend(bytes: &mut [u8]) {
+        if bytes.len() >= SEGMENT_HEADER_BYTES {
+            put(bytes, MAGIC_AT, &MAGIC);
+            let crc = Self::crc(&bytes[..SEGMENT_HEADER_BYTES]);
+            put(bytes, CRC_AT, &crc.to_le_bytes());
+        }
+    }
+
     /// The checksum that the sound header at the start of `bytes` carries.
     pub(super) fn crc_of(bytes: &[u8]) -> u32 {
         u32_at(bytes, CRC_AT)
@@ -159,10 +169,14 @@ impl SegmentHeader {
     }
 
     fn well_formed(&self) -> bool {
+        // Whatever has a header has a block for it.
         let end_fits = self.opening.is_none_or(|end| {
-            end.ordinal < self.ordinal && end.seq.get().checked_add(1) == Some(self.first_seq.get())
+            let begins = end.ordinal == Ordinal::new(0) || end.offset >= u64::from(ALIGNMENT_MIN);
+            let follows = end.seq.get().checked_add(1) == Some(self.first_seq.get());
+            end.ordinal < self.ordinal && begins && follows
         });
         alignment_is_sane(self.alignment)
+            && self.file_bytes >= u64::from(self.alignment)
             && self.file_bytes <= SEGMENT_BYTES_MAX
             && self.first_seq > Seq::ZERO
             && self.durable.get() < u64::MAX

@@ -464,6 +464,20 @@ impl Spares {
         self.space_was_freed();
     }
 
+    /// Removes segments that nothing needs any more and whose files are not to be used again, durably: an opening would
+    /// stumble over one that can't be read.
+    ///
+    /// # Errors
+    /// If that can't be made durable, which is final.
+    pub fn discard(&self, segments: &[Ordinal]) -> Result<(), LogError> {
+        let mut work = self.work();
+        segments.iter().for_each(|ordinal| self.remove(*ordinal));
+        let failed = |e| LogError::new("removing a damaged segment", self.dir.path(), e);
+        let synced = self.dir.sync().map_err(failed);
+        work.failed = work.failed.take().or_else(|| synced.clone().err());
+        synced
+    }
+
     fn remove(&self, ordinal: Ordinal) {
         match self.dir.remove(&segment_name(ordinal)) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => self.shelf().stuck.push(ordinal),

@@ -25,7 +25,7 @@ const STORE_AT: usize = CRC_AT + 4;
 const EPOCH_AT: usize = STORE_AT + 16;
 const ORDINAL_AT: usize = EPOCH_AT + 8;
 const RESERVED_AT: usize = ORDINAL_AT + 8;
-const STORE_FILE_BYTES: usize = RESERVED_AT + 16;
+pub(super) const STORE_FILE_BYTES: usize = RESERVED_AT + 16;
 
 const MAGIC: [u8; 8] = *b"claimsto";
 
@@ -37,6 +37,13 @@ const _: () = assert!(STORE_FILE_BYTES == 64);
 /// If the file that says so can't be read or is damaged.
 pub fn store_of(data_dir: &Arc<dyn Dir>) -> Result<Option<StoreId>, OpenError> {
     Ok(StoreFile::read(data_dir)?.map(|file| file.store))
+}
+
+/// Where bytes are to come from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    Anywhere,
+    Disk,
 }
 
 /// What `STORE` says.
@@ -69,14 +76,36 @@ impl StoreFile {
         hasher.finalize()
     }
 
+    /// Puts magic and checksum of what is to pass for such a file right: for fuzzing.
+    #[cfg(feature = "sim")]
+    pub(super) fn mend(bytes: &mut [u8]) {
+        if bytes.len() == STORE_FILE_BYTES {
+            put(bytes, MAGIC_AT, &MAGIC);
+            let crc = Self::crc(bytes);
+            put(bytes, CRC_AT, &crc.to_le_bytes());
+        }
+    }
+
     /// Reads it; `None` if there is none.
     pub(super) fn read(dir: &Arc<dyn Dir>) -> Result<Option<Self>, OpenError> {
+        Self::read_from(dir, From::Anywhere)
+    }
+
+    /// As [`StoreFile::read`], not from the system's memory where that can be told.
+    pub(super) fn read_again(dir: &Arc<dyn Dir>) -> Result<Option<Self>, OpenError> {
+        Self::read_from(dir, From::Disk)
+    }
+
+    fn read_from(dir: &Arc<dyn Dir>, from: From) -> Result<Option<Self>, OpenError> {
         let path = dir.path().join(NAME);
         let file = match dir.open(NAME) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(while_opening("opening STORE", path)(e)),
         };
+        if from == From::Disk {
+            file.drop_cached(0, STORE_FILE_BYTES as u64);
+        }
         let mut bytes = [0; STORE_FILE_BYTES + 1];
         let count = file.read_at(0, &mut bytes).map_err(while_opening("reading STORE", path.clone()))?;
         let bytes = &bytes[..STORE_FILE_BYTES];

@@ -15,6 +15,7 @@ use super::frame::{FRAME_HEADER_BYTES, FrameHeader};
 use super::place::{Epoch, Ordinal, Place};
 use super::segment::{SegmentHeader, segment_name};
 use super::spares::Spares;
+use super::verify::{End, Segment};
 use crate::id::Seq;
 use crate::id::StoreId;
 use crate::io::{Dir, File};
@@ -66,6 +67,8 @@ pub struct Writer {
     pub(super) position: u64,
     /// The segments that are kept, with their first batch if known; the last one is written to.
     pub(super) segments: Vec<(Ordinal, Option<Seq>)>,
+    /// What is kept below this one does not belong to the log any more.
+    pub(super) counts_from: Ordinal,
     pub(super) last: Seq,
     pub(super) durable: Seq,
     /// Whether the header of the segment that is written to is durable.
@@ -213,6 +216,30 @@ impl Writer {
             .rposition(|(_, first_seq)| first_seq.is_some_and(|first_seq| first_seq <= below.next()));
         let count = unneeded.map_or(0, |at| at + 1);
         self.segments.drain(..count).map(|(ordinal, _)| ordinal).collect()
+    }
+
+    /// The segments that the log consists of, oldest first, for whoever reads them through.
+    #[must_use]
+    pub fn segments(&self) -> Vec<Segment> {
+        let known = self.segments.iter().filter(|(ordinal, _)| *ordinal >= self.counts_from);
+        let known: Vec<(Ordinal, Seq)> =
+            known.filter_map(|(ordinal, first)| Some((*ordinal, (*first)?))).collect();
+        let ends = known.iter().skip(1).map(|&(ordinal, first_seq)| End::Before { ordinal, first_seq });
+        let ends = ends.chain([End::WrittenTo { offset: self.position, next_seq: self.last.next() }]);
+        let segments = known.iter().zip(ends);
+        segments.map(|(&(ordinal, first_seq), end)| Segment { ordinal, first_seq, end }).collect()
+    }
+
+    /// Whether a segment still belongs to the log.
+    #[must_use]
+    pub fn keeps(&self, ordinal: Ordinal) -> bool {
+        self.segments.iter().any(|(kept, _)| *kept == ordinal)
+    }
+
+    /// The segment that is written to.
+    #[must_use]
+    pub fn ordinal(&self) -> Ordinal {
+        self.place.ordinal
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), LogError> {

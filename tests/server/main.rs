@@ -14,6 +14,7 @@ mod reload;
 mod rows;
 mod script;
 mod settings;
+mod verify;
 mod wire;
 
 use std::path::Path;

@@ -10,12 +10,14 @@ mod copies;
 mod crash;
 mod faults;
 mod full;
+mod history;
 mod keys;
 mod memory;
 mod model;
 mod seams;
 mod snapshots;
 mod time;
+mod verify;
 mod waiting;
 
 use std::time::Duration;

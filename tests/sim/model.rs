@@ -14,8 +14,8 @@ use claimlog::op::*;
 use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{EntryId, Fields};
 
+use crate::STEP;
 use crate::command::{Command, STEPS, random};
-use crate::{Replay, STEP, seeds};
 
 /// What a model answers: a reply as text, or an error.
 type Answer = Result<String, Refusal>;
@@ -25,10 +25,10 @@ fn ok<R: std::fmt::Debug>(reply: R) -> Answer {
 }
 
 #[derive(Default)]
-struct Model {
+pub(crate) struct Model {
     databases: BTreeMap<u8, BTreeMap<Bytes, Stream>>,
-    node_entries_max: u64,
-    now_ms: u64,
+    pub(crate) node_entries_max: u64,
+    pub(crate) now_ms: u64,
 }
 
 #[derive(Clone, Default)]
@@ -291,7 +291,7 @@ impl Model {
     }
 
     /// Removes what has expired.
-    fn expire(&mut self) {
+    pub(crate) fn expire(&mut self) {
         let now = self.now_ms;
         for streams in self.databases.values_mut() {
             streams.retain(|_, stream| stream.expires_ms.is_none_or(|at_ms| at_ms > now));
@@ -319,7 +319,7 @@ impl Model {
 
     /// What the reply should be, given which commands or steps were refused because the log is full: those change
     /// nothing.
-    fn expect(&mut self, command: &Command, reply: &str) -> String {
+    pub(crate) fn expect(&mut self, command: &Command, reply: &str) -> String {
         let full = |reply: &str| reply.starts_with("-MISCONF claimlog can't write to its log: ");
         let answer = |model: &mut Self, step: &Command, reply: &str| {
             if full(reply) && step.writes() {
@@ -1016,6 +1016,8 @@ fn xautoclaim(op: &XAutoClaim, stream: &Stream, group: &mut Group, now: u64) -> 
 
 #[test]
 fn random_commands_against_the_model() {
+    use crate::{Replay, seeds};
+
     let mut all_refused = 0;
     for seed in seeds(300) {
         let _replay = Replay("random_commands_against_the_model", seed);
