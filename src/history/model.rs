@@ -284,7 +284,9 @@ impl Step<'_> {
 
     /// Does it. `None`: like this it can't have happened.
     fn run(&mut self, op: &Op, told: Option<&Outcome>) -> Option<Outcome> {
-        if told == Some(&Outcome::Refused) {
+        // Nobody was told, and it may have been refused.
+        let refused = told.is_none() && self.now.full && self.choices.pick(2) == 1;
+        if refused || told == Some(&Outcome::Refused) {
             return Some(Outcome::Refused);
         }
         if let Op::Transaction(steps) = op {

@@ -213,9 +213,7 @@ impl Search {
                         };
                         let ways = (from..before).map(Way::Back);
                         if let Some(frame) = self.frames.last_mut() {
-                            let rest = std::mem::take(&mut frame.ways);
                             frame.ways.extend(ways);
-                            frame.ways.extend(rest);
                         }
                     }
                     self.enter(history, event + 1, state, Vec::new(), Vec::new());

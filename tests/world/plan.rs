@@ -51,6 +51,8 @@ pub(crate) enum What {
     StoreWell,
     /// Everything is looked at.
     Look,
+    /// All that lies on the disk is read through.
+    Verify,
     /// A copy of the disk and the stores rots in one place, or can't be read there, and is opened.
     Rot,
 }
@@ -86,6 +88,7 @@ pub(crate) fn plan(seed: u64) -> Vec<Step> {
             980..985 if stores => What::StoreWell,
             985..992 => What::Look,
             992..996 => What::Rot,
+            996..999 => What::Verify,
             _ => What::Send,
         };
         Step { what, dice: rng.next_u64() }

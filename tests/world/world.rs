@@ -43,6 +43,9 @@ const START_MS: u64 = 1_700_000_000_000;
 /// Runs differ in how soon the log needs another one.
 const SEGMENT_BYTES: [u64; 3] = [8 * 1024, 16 * 1024, 32 * 1024];
 
+/// More operations than any run has.
+const NEVER: u64 = 1 << 40;
+
 /// What a run has done, for the summary.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
@@ -132,7 +135,7 @@ struct Inner {
     stopped: Option<(Machine, CrashStyle, u64)>,
     /// How the crash that `CrashSoon` asked for is to look.
     soon: (CrashStyle, u64),
-    /// Whether the log was full, or the disk, since the last start.
+    /// Whether the disk was full since the last start, or may have failed where a segment was made ahead.
     was_full: bool,
     /// Whether a store was made unreliable in this run.
     store_faults: bool,
@@ -429,17 +432,21 @@ impl World {
             }
             What::FailSync => {
                 let mut inner = self.inner();
+                inner.history.full(true);
                 let (n, always) = (1 + rng.below(3), rng.one_in(2));
                 inner.history.note(format!(
                     "sync {n} from now fails{}",
                     if always { ", and all after it" } else { "" }
                 ));
                 inner.machine.disk.fail_sync(n, always);
+                inner.was_full = true;
             }
             What::FailWrite => {
                 let mut inner = self.inner();
+                inner.history.full(true);
                 inner.history.note("a write will fail half-way");
                 inner.machine.disk.fail_write(1 + rng.below(3));
+                inner.was_full = true;
             }
             What::DiskFull => {
                 let mut inner = self.inner();
@@ -459,6 +466,13 @@ impl World {
             What::StoreWell => self.inner().machine.heal_stores(),
             What::Look => self.look(engine)?,
             What::Rot => self.rot(&mut rng),
+            What::Verify => {
+                let found = engine.verify().findings;
+                let mut inner = self.inner();
+                if found > 0 && !inner.store_faults && !inner.machine.disk.crashed() {
+                    inner.failed = Some(format!("{found} findings, and nothing is damaged"));
+                }
+            }
         }
         Ok(())
     }
@@ -799,6 +813,8 @@ impl World {
             let mut inner = self.inner();
             inner.finishing = true;
             inner.machine.disk.set_capacity(None);
+            inner.machine.disk.fail_sync(NEVER, false);
+            inner.machine.disk.fail_write(NEVER);
             inner.machine.heal_stores();
         }
         for _ in 0..3 {
