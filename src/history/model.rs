@@ -261,9 +261,14 @@ impl Step<'_> {
     /// What has expired is gone before anything is decided.
     fn expire(&mut self, key: &Name) {
         let Some(at_ms) = self.state.streams.get(key).and_then(|stream| stream.expires_ms) else { return };
-        let must = at_ms <= self.now.when.earliest_ms && !self.now.full;
-        let may = at_ms <= self.now.highest_ms.max(self.now.when.latest_ms);
-        if must || (may && self.choices.pick(2) == 1) {
+        let over = at_ms <= self.now.when.earliest_ms;
+        let gone = if over {
+            !self.now.full || self.choices.pick(2) == 0
+        } else {
+            let may = at_ms <= self.now.highest_ms.max(self.now.when.latest_ms);
+            may && self.choices.pick(2) == 1
+        };
+        if gone {
             self.state.streams.remove(key);
         }
     }

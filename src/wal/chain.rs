@@ -124,16 +124,35 @@ impl Survey {
                 .damage(verdict::EPOCH_MISSING, store.ordinal)
                 .at(0)
                 .detail(format!(
-                    "the newest opening was number {}, the newest found is number {} in segment {}",
-                    store.epoch, header.epoch, found.ordinal
+                    "the newest opening was number {}, the newest found is number {} in segment {}{}",
+                    store.epoch,
+                    header.epoch,
+                    found.ordinal,
+                    self.without_header(store.ordinal)
                 ))
                 .into()),
             (Some(newest), _) => Ok(newest),
-            (None, Some(store)) => Err(self.damage(verdict::EPOCH_MISSING, store.ordinal).at(0).into()),
+            (None, Some(store)) => Err(self
+                .damage(verdict::EPOCH_MISSING, store.ordinal)
+                .at(0)
+                .detail(format!("no segment has a sound header{}", self.without_header(store.ordinal)))
+                .into()),
             (None, None) => {
                 let first = self.files.first().map_or(Ordinal::new(1), |found| found.ordinal);
                 Err(self.damage(verdict::SEGMENT_HEADER, first).at(0).into())
             }
+        }
+    }
+
+    /// Which files from that one on have no sound header, for a message. The first segment of an opening may be gone
+    /// because snapshots have all that is in it; then it is one of these that was damaged, if it is no spare.
+    fn without_header(&self, from: Ordinal) -> String {
+        let without = self.files.iter().filter(|found| found.ordinal >= from && found.header.is_none());
+        let names: Vec<String> = without.map(|found| segment_name(found.ordinal)).collect();
+        if names.is_empty() {
+            String::new()
+        } else {
+            format!("; without a sound header: {}", names.join(", "))
         }
     }
 

@@ -27,7 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use claimlog::engine::{Engine, Options, Settings, SyncMode, Ticket};
-use claimlog::history::{CallId, Crash, History, Op, Outcome, Rules};
+use claimlog::history::{CallId, Crash, History, Op, Outcome, Rules, Stream};
 use claimlog::io::Clock as _;
 use claimlog::io::sim::{CrashStyle, SimClock, SimDisk, SimRng};
 use claimlog::recovery::RecoveryReport;
@@ -60,6 +60,8 @@ pub(crate) struct Tally {
     pub(crate) snapshots: u64,
     pub(crate) took_place: u64,
     pub(crate) did_not: u64,
+    /// Runs in which the judge gave up: there were too many orders to try.
+    pub(crate) undecided: u64,
 }
 
 impl Tally {
@@ -75,6 +77,7 @@ impl Tally {
         self.snapshots += other.snapshots;
         self.took_place += other.took_place;
         self.did_not += other.did_not;
+        self.undecided += other.undecided;
     }
 }
 
@@ -139,6 +142,9 @@ struct Inner {
     was_full: bool,
     /// Whether a store was made unreliable in this run.
     store_faults: bool,
+    undecided: bool,
+    /// Whether a group was moved since the last start.
+    moved: bool,
     /// Everything is well from now on.
     finishing: bool,
     failed: Option<String>,
@@ -159,7 +165,11 @@ pub(crate) fn run(seed: u64, steps: &[Step]) -> Result<Tally, String> {
     let mut inner = world.inner();
     inner.engine = None;
     let mut tally = inner.tally;
-    match outcome.and_then(|()| inner.history.check().map_err(|finding| finding.to_string())) {
+    let outcome = outcome.and_then(|()| inner.judged());
+    if inner.undecided {
+        return Ok(Tally { undecided: 1, ..Tally::default() });
+    }
+    match outcome.map(|()| inner.history.report()) {
         Ok(report) => {
             (tally.calls, tally.took_place, tally.did_not) =
                 (report.calls, report.took_place, report.did_not);
@@ -197,6 +207,8 @@ impl World {
                 soon: (CrashStyle::Lost, 0),
                 was_full: false,
                 store_faults: false,
+                undecided: false,
+                moved: false,
                 finishing: false,
                 failed: None,
                 tally: Tally::default(),
@@ -504,6 +516,7 @@ impl World {
             }
             let at = free[rng.below(free.len() as u64) as usize];
             let op = inner.knowledge.request(rng, at, now_ms);
+            inner.moved |= moves(&op);
             let client = &inner.clients[at];
             let name = match client.connections {
                 0 => client.name.clone(),
@@ -613,10 +626,14 @@ impl World {
             }
         }
         engine.commit()?;
+        // Looking ends keys whose time is over, and whoever waited for them is told.
+        self.look_at_readers();
         let mut inner = self.inner();
         if inner.machine.disk.crashed() || inner.stopped.is_some() {
             return Ok(());
         }
+        let lost = inner.lost_waiter(&found);
+        inner.failed = inner.failed.take().or(lost);
         for (key, stream) in found {
             inner.history.observe(key, stream, self.clock.wall_ms());
         }
@@ -711,6 +728,7 @@ impl World {
             // It may be as full as before.
             let full = again && inner.was_full && !inner.finishing && rng.one_in(3);
             inner.was_full = full;
+            inner.moved = false;
             inner.history.full(full);
             if full {
                 let used = inner.machine.disk.used();
@@ -741,7 +759,7 @@ impl World {
         if let Some(failed) = inner.failed.take() {
             return Err(self.told(&inner, &failed));
         }
-        inner.history.check().map(drop).map_err(|finding| finding.to_string())
+        inner.judged()
     }
 
     /// A crash is no damage, and what the report warns of must have a reason.
@@ -851,6 +869,43 @@ impl World {
 }
 
 impl Inner {
+    fn judged(&mut self) -> Result<(), String> {
+        let judged = self.history.check();
+        self.undecided = matches!(&judged, Err(finding) if finding.given_up);
+        judged.map(drop).map_err(|finding| finding.to_string())
+    }
+
+    /// A reader that waits though there is something for it.
+    fn lost_waiter(&self, found: &[(&str, Option<Stream>)]) -> Option<String> {
+        // One that finds no room is told so, and where a segment could not be made nobody is served. XGROUP SETID serves
+        // nobody either, as in Redis.
+        if self.was_full || self.moved {
+            return None;
+        }
+        let waiting = self.clients.iter().filter_map(|client| match &client.waits {
+            Some((_, Op::Read(read), Pending::Waiting(_))) => Some((client, read)),
+            _ => None,
+        });
+        for (client, read) in waiting {
+            let stream =
+                found.iter().find(|(key, _)| *key == &*read.key).and_then(|(_, stream)| stream.as_ref());
+            let Some(group) = stream.and_then(|stream| stream.groups.get(&read.group)) else {
+                return Some(format!(
+                    "{} waits for {} in {}, which is not there",
+                    client.name, read.group, read.key
+                ));
+            };
+            let top = stream.and_then(|stream| stream.entries.get_max()).map(|(id, _)| *id);
+            if top > Some(group.last_id) {
+                return Some(format!(
+                    "{} waits in {} of {}, and there is something",
+                    client.name, read.group, read.key
+                ));
+            }
+        }
+        None
+    }
+
     fn decided(&mut self, call: CallId, now_ms: u64) {
         self.history.decided(call, now_ms);
         if self.lax {
@@ -863,6 +918,14 @@ fn refused(told: &Outcome) -> bool {
     match told {
         Outcome::Refused => true,
         Outcome::All(all) => all.iter().any(refused),
+        _ => false,
+    }
+}
+
+fn moves(op: &Op) -> bool {
+    match op {
+        Op::MoveGroup { .. } => true,
+        Op::Transaction(steps) => steps.iter().any(moves),
         _ => false,
     }
 }
