@@ -1,7 +1,7 @@
 //! Any bytes as a history of an engine: requests, snapshots, restarts, crashes, lost stores, rot; every reply as the naive
 //! model of the tests says. The history and the model are those of `tests/sim/`, and are included here.
 #![no_main]
-#![allow(dead_code, unused_imports, reason = "what the tests need of it")]
+#![allow(dead_code, unused_imports, reason = "included from the tests, which use all of it")]
 
 #[path = "../../tests/sim/command.rs"]
 mod command;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::{Client, seed};
 use crate::load::Load;
-use crate::log::{fill_both, save, wait};
+use crate::log::{filled, save, wait};
 use crate::shim::{self, Shim};
 
 /// From the n-th file that it opens on, it gets none. It starts, or says why not; the next start has everything.
@@ -14,11 +14,8 @@ fn none_left_at_any_moment_of_a_start() {
         return;
     }
     let shim = Shim::new();
-    let mut load = Load::new(2, seed(), 300);
     let options = shim.options().with("--snapshot-log-bytes", "4k");
-    let server = options.start();
-    fill_both(&server, &mut load);
-    drop(server);
+    let mut load = filled(&options);
     let (mut started, mut refused) = (0, 0);
     for first in [1, 2, 3, 5, 8, 13, 20, 30, 60, 100, 150, 200, 260, 400, 700, 1000, 1400] {
         let rules = format!("open ** {first} * EMFILE\n");

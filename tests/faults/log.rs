@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::common::{Client, Server, Value, seed};
+use crate::common::{Client, Options, Server, Value, seed};
 use crate::load::Load;
 use crate::shim::{self, Shim};
 
@@ -26,6 +26,14 @@ pub(crate) fn fill_both(server: &Server, load: &mut Load) {
         let output = server.output();
         output.contains("in store a") && output.contains("in store b")
     });
+}
+
+/// Data with a snapshot in both places, whose server was killed.
+pub(crate) fn filled(options: &Options) -> Load {
+    let mut load = Load::new(2, seed(), 300);
+    let server = options.start();
+    fill_both(&server, &mut load);
+    load
 }
 
 /// Waits until a snapshot was taken just now.

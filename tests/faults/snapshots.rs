@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::common::{Server, seed};
 use crate::load::Load;
-use crate::log::{fill_both, wait};
+use crate::log::{fill_both, filled, wait};
 use crate::shim::{self, Shim};
 
 /// A server under load whose snapshots meet a fault: commands go on, it is told, and when it is over both places have a
@@ -114,11 +114,8 @@ fn sled_hangs_when_it_is_opened() {
         return;
     }
     let shim = Shim::new();
-    let mut load = Load::new(2, seed(), 300);
     let options = shim.options().with("--snapshot-log-bytes", "4k").with("--snapshot-patience-ms", "100");
-    let server = options.start();
-    fill_both(&server, &mut load);
-    drop(server);
+    let mut load = filled(&options);
     for rules in
         ["open snapshot/a-0001 3 * hang\n", "read snapshot/b-0001 1 * hang\n", "flock snapshot/a 1 * hang\n"]
     {
@@ -141,11 +138,8 @@ fn sled_reads_other_bytes() {
         return;
     }
     let shim = Shim::new();
-    let mut load = Load::new(2, seed(), 300);
     let options = shim.options().with("--snapshot-log-bytes", "4k");
-    let server = options.start();
-    fill_both(&server, &mut load);
-    drop(server);
+    let load = filled(&options);
     let mut met = 0;
     for (place, part) in [
         ("a-0001", "metadata"),
