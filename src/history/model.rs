@@ -166,6 +166,14 @@ impl Choices {
         picked
     }
 
+    /// Whether a pending entry was old enough to be claimed, where the times leave it open: the reply says it.
+    fn is_old(&mut self, told: Option<&Outcome>, id: EntryId) -> bool {
+        match told {
+            Some(Outcome::Entries(claimed)) => claimed.iter().any(|seen| seen.id == id),
+            _ => self.pick(2) == 0,
+        }
+    }
+
     /// Goes to the next combination.
     fn next(&mut self) -> bool {
         self.at = 0;
@@ -185,7 +193,7 @@ const POSSIBILITIES_MAX: usize = 64;
 
 impl State {
     /// The states that may follow a call that was told this (`None`: nobody knows what), the likeliest first. If there
-    /// is none, what it would have been told.
+    /// is none, what it would have been told. And whether there were more than can be tried.
     pub(super) fn after(
         &self,
         op: &Op,
@@ -193,7 +201,7 @@ impl State {
         now: Now,
         ids: &dyn Ids,
         rules: Rules,
-    ) -> Result<Vec<Self>, Vec<Outcome>> {
+    ) -> (Result<Vec<Self>, Vec<Outcome>>, bool) {
         let mut choices = Choices::default();
         let (mut states, mut instead) = (Vec::new(), Vec::new());
         for _ in 0..POSSIBILITIES_MAX {
@@ -206,10 +214,10 @@ impl State {
                 }
             }
             if !choices.next() {
-                break;
+                return (if states.is_empty() { Err(instead) } else { Ok(states) }, false);
             }
         }
-        if states.is_empty() { Err(instead) } else { Ok(states) }
+        (if states.is_empty() { Err(instead) } else { Ok(states) }, true)
     }
 
     /// The states in which a key is as it was seen; if there is none, what is different.
@@ -387,7 +395,7 @@ impl Step<'_> {
             Op::History { key, group, consumer, after, count } => {
                 self.history(key, group, consumer, *after, *count)
             }
-            Op::Claim(claim) => self.claim(claim),
+            Op::Claim(claim) => self.claim(claim, told),
             Op::AutoClaim { key, group, consumer, start, count, just_id } => {
                 self.auto_claim(key, group, consumer, *start, *count, *just_id)
             }
@@ -533,7 +541,7 @@ impl Step<'_> {
         for (id, row) in group.pending.iter().filter(|(_, row)| row.owner.is_some()) {
             let never = row.delivered.earliest_ms.saturating_add(idle_ms) > now.latest_ms;
             let surely = row.delivered.latest_ms.saturating_add(idle_ms) <= now.earliest_ms;
-            if surely || (!never && self.choices.pick(2) == 0) {
+            if surely || (!never && self.choices.is_old(told, *id)) {
                 old.push((row.delivered, *id));
             }
         }
@@ -583,7 +591,7 @@ impl Step<'_> {
         Outcome::Entries(shown)
     }
 
-    fn claim(&mut self, claim: &Claim) -> Outcome {
+    fn claim(&mut self, claim: &Claim, told: Option<&Outcome>) -> Outcome {
         let now = self.now.when;
         let rules = self.rules;
         let Some(stream) = self.state.streams.get(&claim.key) else { return Outcome::Error };
@@ -609,7 +617,7 @@ impl Step<'_> {
                     let least = idle(now.earliest_ms, row.delivered.latest_ms);
                     let young = row.owner.is_some()
                         && (most < claim.min_idle_ms
-                            || (least < claim.min_idle_ms && self.choices.pick(2) == 1));
+                            || (least < claim.min_idle_ms && !self.choices.is_old(told, *id)));
                     if young {
                         continue;
                     }

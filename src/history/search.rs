@@ -54,6 +54,8 @@ pub(super) struct Search {
     goes_back: bool,
     furthest: usize,
     why: Vec<String>,
+    /// Not all that may have come of a call was tried.
+    cut_short: bool,
 }
 
 struct Seen<'a>(&'a History);
@@ -102,7 +104,7 @@ impl Search {
             self.steps += 1;
             self.step(history);
         }
-        Err(self.finding(history, false))
+        Err(self.finding(history, self.cut_short))
     }
 
     fn finding(&self, history: &History, given_up: bool) -> Finding {
@@ -146,7 +148,9 @@ impl Search {
                 let call = &history.calls[id.0];
                 let now = Now { when: call.when, highest_ms: call.highest_ms, full: call.full };
                 let told = call.told.as_ref();
-                match frame.state.after(&call.op, told, now, &Seen(history), history.rules) {
+                let (after, more) = frame.state.after(&call.op, told, now, &Seen(history), history.rules);
+                self.cut_short |= more;
+                match after {
                     Ok(states) => {
                         // What changes nothing and was told to nobody need not have happened, unless it stands before
                         // another call of its client.
