@@ -13,6 +13,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Clock, Dir, File, Held, LockError, LockGuard};
 
+/// How long a lock may be taken before whoever asks is told so. A process that was killed can leave its lock behind for
+/// a moment: sled starts the program `sync` when it opens, and a child has its parent's files until it has become that
+/// program. Whoever restarts it right after the kill must not be refused for that.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
+
 /// An I/O error with the operation and the path it is about.
 #[derive(Debug)]
 struct Named {
@@ -165,12 +171,19 @@ impl Dir for RealDir {
             .truncate(false)
             .open(&path)
             .map_err(wrap)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(LockError::Held(fs::read_to_string(&path).unwrap_or_default().trim().to_owned()));
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(fs::TryLockError::WouldBlock) if start.elapsed() < LOCK_PATIENCE => {
+                    std::thread::sleep(LOCK_INTERVAL);
+                }
+                Err(fs::TryLockError::WouldBlock) => {
+                    let holder = fs::read_to_string(&path).unwrap_or_default();
+                    return Err(LockError::Held(holder.trim().to_owned()));
+                }
+                Err(fs::TryLockError::Error(e)) => return Err(wrap(e)),
             }
-            Err(fs::TryLockError::Error(e)) => return Err(wrap(e)),
         }
         // The text is for messages only: a disk that is full must not keep anyone from opening.
         let _ = file.set_len(0).and_then(|()| file.write_all_at(holder.as_bytes(), 0));
@@ -332,5 +345,18 @@ mod tests {
         assert_eq!(text, "pid 1234");
         drop(guard);
         dir.lock("LOCK", "pid 5").unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_outlives_its_process_for_a_moment_is_waited_for() {
+        let home = tempfile::tempdir().unwrap();
+        let dir = RealDir::open(home.path()).unwrap();
+        let guard = dir.lock("LOCK", "pid 1234").unwrap();
+        let end = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(100));
+            drop(guard);
+        });
+        dir.lock("LOCK", "pid 5").unwrap();
+        end.join().unwrap();
     }
 }
