@@ -67,13 +67,8 @@ impl Fields {
 
     /// Takes packed bytes as they come from the log, if they are well formed to the last byte.
     pub(crate) fn from_packed(packed: Bytes) -> Option<Self> {
-        let mut cursor = &packed[..];
-        let pair_count = take_varint(&mut cursor)?;
-        for _ in 0..pair_count {
-            take_bytes(&mut cursor)?;
-            take_bytes(&mut cursor)?;
-        }
-        cursor.is_empty().then_some(Self { packed })
+        PackedFields::new(&packed)?;
+        Some(Self { packed })
     }
 
     /// Takes packed bytes that were made by this module.
@@ -87,10 +82,15 @@ impl Fields {
         &self.packed
     }
 
+    /// The same, to read it.
+    pub(crate) fn as_packed(&self) -> PackedFields<'_> {
+        PackedFields(&self.packed)
+    }
+
     /// How many pairs there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        take_varint(&mut &self.packed[..]).unwrap_or(0) as usize
+        self.as_packed().len()
     }
 
     /// Whether there are none.
@@ -101,9 +101,7 @@ impl Fields {
 
     /// The pairs, in order.
     pub fn iter(&self) -> Pairs<'_> {
-        let mut cursor = &self.packed[..];
-        let left = take_varint(&mut cursor).unwrap_or(0);
-        Pairs { cursor, left }
+        self.as_packed().iter()
     }
 
     /// The value of the first pair with that name.
@@ -126,6 +124,49 @@ impl std::fmt::Debug for Fields {
 }
 
 impl<'a> IntoIterator for &'a Fields {
+    type Item = (&'a [u8], &'a [u8]);
+    type IntoIter = Pairs<'a>;
+
+    fn into_iter(self) -> Pairs<'a> {
+        self.iter()
+    }
+}
+
+/// The packed form of [`Fields`], borrowed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PackedFields<'a>(&'a [u8]);
+
+impl<'a> PackedFields<'a> {
+    /// Takes packed bytes as they come from the log, if they are well formed to the last byte.
+    pub(crate) fn new(packed: &'a [u8]) -> Option<Self> {
+        let mut cursor = packed;
+        let pair_count = take_varint(&mut cursor)?;
+        for _ in 0..pair_count {
+            take_bytes(&mut cursor)?;
+            take_bytes(&mut cursor)?;
+        }
+        cursor.is_empty().then_some(Self(packed))
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// How many pairs there are.
+    pub(crate) fn len(self) -> usize {
+        take_varint(&mut &*self.0).unwrap_or(0) as usize
+    }
+
+    /// The pairs, in order.
+    pub(crate) fn iter(self) -> Pairs<'a> {
+        let mut cursor = self.0;
+        let left = take_varint(&mut cursor).unwrap_or(0);
+        Pairs { cursor, left }
+    }
+}
+
+impl<'a> IntoIterator for PackedFields<'a> {
     type Item = (&'a [u8], &'a [u8]);
     type IntoIter = Pairs<'a>;
 

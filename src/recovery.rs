@@ -14,12 +14,12 @@ use crate::engine::Options;
 use crate::error::OpenError;
 use crate::id::{PartKey, Seq, StoreId};
 use crate::io::{Clock, Dir, LockError, LockGuard};
-use crate::record::Record;
 use crate::record::codec::{self, Malformed};
+use crate::record::{Record, StreamAt};
 use crate::snapshot::slot::{Candidate, Slot};
 use crate::snapshot::{Root, SnapshotPlace, SnapshotStore, StoreError};
 use crate::state::tree::Parts;
-use crate::state::{Database, State};
+use crate::state::{Database, RunEntry, State};
 use crate::wal;
 
 /// The file that is locked while a directory is open.
@@ -39,6 +39,19 @@ pub(crate) fn absorb<'r, R: Borrow<Record<'r>>>(
         state.apply(seq, record.borrow()).map_err(|misfit| misfit.to_string())?;
     }
     Ok(())
+}
+
+/// The same for the batches that follow as long as each is one entry of a stream, which is what most of a log is: they are
+/// applied in one go.
+///
+/// # Errors
+/// As [`absorb`]. What came before the batch that does not fit is true then.
+fn absorb_run<'r>(
+    state: &mut State,
+    stream: StreamAt,
+    next: impl FnMut() -> Option<RunEntry<'r>>,
+) -> Result<(), String> {
+    state.apply_run(stream, next).map_err(|misfit| misfit.to_string())
 }
 
 /// What happened when the data was opened. `Display` gives the lines that a server prints.
@@ -125,12 +138,13 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
     // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
-    wal::check_newest(&dir).map_err(OpenError::Log)?;
+    let newest = wal::check_newest(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
-    let log = match wal::open(&dir, &options.log, base, proven, &mut replay) {
+    let log_options = wal::LogOptions { read_ahead: options.threads, ..options.log };
+    let log = match wal::open_checked(&dir, &log_options, base, proven, newest, &mut replay) {
         Ok(log) => log,
         Err(error) if loaded.is_none() && !warnings.is_empty() => {
             return Err(OpenError::Snapshots { why: warnings, log: Box::new(error) });
@@ -353,6 +367,34 @@ impl wal::Replay for StateReplay<'_> {
         drop(self.state.take_trash());
         self.batches += 1;
         self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn batches<'b>(
+        &mut self,
+        batches: &mut dyn Iterator<Item = (Seq, &'b [u8])>,
+    ) -> Result<(), (Seq, String)> {
+        let mut next = batches.next();
+        while let Some((seq, bytes)) = next {
+            let Some(codec::SingleEntry { stream, .. }) = codec::single_entry(bytes) else {
+                self.batch(seq, bytes).map_err(|why| (seq, why))?;
+                next = batches.next();
+                continue;
+            };
+            let before = self.state.applied().get();
+            absorb_run(&mut self.state, stream, || {
+                let (seq, bytes) = next?;
+                let entry = codec::single_entry(bytes).filter(|entry| entry.stream == stream)?;
+                self.bytes += bytes.len() as u64;
+                next = batches.next();
+                let codec::SingleEntry { id, opens_node, fields, .. } = entry;
+                Some(RunEntry { seq, id, opens_node, fields })
+            })
+            .map_err(|why| (self.state.applied().next(), why))?;
+            let count = self.state.applied().get() - before;
+            self.records += count;
+            self.batches += count;
+        }
         Ok(())
     }
 

@@ -248,7 +248,13 @@ fn the_door_has_one_caller() {
         ])
     );
     // Who is handed a state to change.
-    assert_eq!(callers("&mut State"), expect(&[("src/recovery.rs", "absorb")]));
+    assert_eq!(
+        callers("&mut State"),
+        expect(&[("src/recovery.rs", "absorb"), ("src/recovery.rs", "absorb_run")])
+    );
+    // Replay applies runs of entries in one go.
+    assert_eq!(callers(".apply_run("), expect(&[("src/recovery.rs", "absorb_run")]));
+    assert_eq!(callers(" absorb_run("), expect(&[("src/recovery.rs", "batches")]));
 }
 
 #[test]

@@ -148,7 +148,7 @@ impl State {
         Ok((&mut self.databases[at], stamp))
     }
 
-    fn stream(&self, at: StreamAt) -> Result<&Stream, Misfit> {
+    pub(super) fn stream(&self, at: StreamAt) -> Result<&Stream, Misfit> {
         self.stream_at(at)?
             .ok_or_else(|| Misfit(format!("there is no stream {} in database {}", at.no, at.db)))
     }

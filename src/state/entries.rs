@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::listpack;
 use super::tree::{ITEMS_MIN, Leaf, Needs, Stamp, Summary, Trash, Tree};
-use crate::fields::{Entry, Fields, put_bytes, put_varint, take_bytes, take_varint};
-use crate::id::EntryId;
+use crate::fields::{Entry, Fields, PackedFields, put_bytes, put_varint, take_bytes, take_varint};
+use crate::id::{EntryId, Seq};
 
 /// A page of entries is split when its nodes are larger than this.
 const PAGE_BYTES_MAX: usize = 16 * 1024;
@@ -98,6 +98,15 @@ impl Leaf for Page {
     }
 }
 
+/// An entry that a batch appended, as the log has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AddedEntry<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) id: EntryId,
+    pub(crate) opens_node: bool,
+    pub(crate) fields: PackedFields<'a>,
+}
+
 /// When a node is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NodeLimits {
@@ -152,18 +161,35 @@ impl Entries {
         opens_node: bool,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        self.pages.change(&EntryId::MAX, stamp, |page, _| match page.nodes.last_mut() {
-            Some(tail) if !opens_node => tail.append(id, fields),
-            sealed => {
-                if let Some(sealed) = sealed {
-                    sealed.packed.shrink_to_fit();
-                    if sealed.last_id >= id {
-                        sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
+        self.pages.change(&EntryId::MAX, stamp, |page, _| page.append(id, fields.as_packed(), opens_node))
+    }
+
+    /// Appends entries, each above all before it and each as the batch that it names would, as long as `next` gives some.
+    /// The pages become what they would have become one by one, but what lies above a page is brought up to date only
+    /// when that is full.
+    ///
+    /// # Errors
+    /// What `next` says; the entries that it gave before are there then.
+    pub(super) fn append_run<'a, E: From<Needs>>(
+        &mut self,
+        stamp: &mut Stamp<'_>,
+        mut next: impl FnMut() -> Result<Option<AddedEntry<'a>>, E>,
+    ) -> Result<(), E> {
+        let mut added = next()?;
+        while let Some(first) = added {
+            added = self.pages.change(&EntryId::MAX, stamp, |page, stamp| {
+                let mut entry = first;
+                loop {
+                    stamp.seq = entry.seq;
+                    page.append(entry.id, entry.fields, entry.opens_node);
+                    match next()? {
+                        Some(following) if page.weight() <= PAGE_BYTES_MAX => entry = following,
+                        following => return Ok::<_, E>(following),
                     }
                 }
-                page.nodes.push(Node::open(id, fields));
-            }
-        })
+            })??;
+        }
+        Ok(())
     }
 
     /// Deletes an entry; answers whether it was there.
@@ -423,6 +449,24 @@ pub(crate) enum Visit {
 }
 
 impl Page {
+    /// Appends an entry above all others.
+    fn append(&mut self, id: EntryId, fields: PackedFields<'_>, opens_node: bool) {
+        match self.nodes.last_mut() {
+            Some(tail) if !opens_node => tail.append(id, fields),
+            sealed => {
+                let mut bytes = 0;
+                if let Some(sealed) = sealed {
+                    sealed.packed.shrink_to_fit();
+                    bytes = sealed.packed.len();
+                    if sealed.last_id >= id {
+                        sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
+                    }
+                }
+                self.nodes.push(Node::open(id, fields, bytes));
+            }
+        }
+    }
+
     /// The node where an id belongs: the last one that begins at or before it.
     fn node_at(&self, id: EntryId) -> Option<usize> {
         self.nodes.partition_point(|node| node.master_id <= id).checked_sub(1)
@@ -441,8 +485,9 @@ struct PackedEntry<'a> {
 }
 
 impl Node {
-    fn open(id: EntryId, fields: &Fields) -> Self {
-        let mut packed = Vec::new();
+    /// `bytes`: so large it will probably be.
+    fn open(id: EntryId, fields: PackedFields<'_>, bytes: usize) -> Self {
+        let mut packed = Vec::with_capacity(bytes + bytes / 8);
         put_varint(&mut packed, fields.len() as u64);
         let mut redis_bytes = listpack::EMPTY_BYTES
             + listpack::integer_bytes(0) // live entries
@@ -460,33 +505,38 @@ impl Node {
         node
     }
 
-    fn append(&mut self, id: EntryId, fields: &Fields) {
+    fn append(&mut self, id: EntryId, fields: PackedFields<'_>) {
         let same = self.master_names().eq(fields.iter().map(|(name, _)| name));
         let ms_delta = id.ms.wrapping_sub(self.master_id.ms);
         let seq_delta = id.seq.wrapping_sub(self.master_id.seq) as i64;
-        let mut entry = vec![if same { SAME_FIELDS } else { 0 }];
-        put_varint(&mut entry, ms_delta);
-        put_varint(&mut entry, zigzag(seq_delta));
+        let flags = if same { SAME_FIELDS } else { 0 };
+        let at = self.packed.len();
+        self.packed.push(flags);
+        put_varint(&mut self.packed, ms_delta);
+        put_varint(&mut self.packed, zigzag(seq_delta));
         let pairs = fields.len() as i64;
         let elements = if same { pairs + 3 } else { pairs * 2 + 4 };
-        self.redis_bytes += listpack::integer_bytes(i64::from(entry[0]))
+        self.redis_bytes += listpack::integer_bytes(i64::from(flags))
             + listpack::integer_bytes(ms_delta as i64)
             + listpack::integer_bytes(seq_delta)
             + listpack::integer_bytes(elements);
         if same {
             for (_, value) in fields {
-                put_bytes(&mut entry, value);
+                put_bytes(&mut self.packed, value);
                 self.redis_bytes += listpack::string_bytes(value);
             }
         } else {
-            entry.extend_from_slice(fields.packed());
+            self.packed.extend_from_slice(fields.bytes());
             self.redis_bytes += listpack::integer_bytes(pairs);
             for (name, value) in fields {
                 self.redis_bytes += listpack::string_bytes(name) + listpack::string_bytes(value);
             }
         }
-        put_varint(&mut self.packed, entry.len() as u64);
-        self.packed.extend_from_slice(&entry);
+        // Its length comes before it.
+        let end = self.packed.len();
+        put_varint(&mut self.packed, (end - at) as u64);
+        let length_bytes = self.packed.len() - end;
+        self.packed[at..].rotate_right(length_bytes);
         self.last_id = id;
         self.recount(1, 0);
     }

@@ -16,6 +16,7 @@ mod listpack;
 mod parts;
 pub(crate) mod pending;
 mod rows;
+mod run;
 pub(crate) mod stream;
 pub(crate) mod tree;
 
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::database::{Database, Name};
 pub(crate) use self::rows::Row;
+pub(crate) use self::run::RunEntry;
 use self::stream::Stream;
 use self::tree::{CONFIG, Comparison, Dump, LoadError, Needs, PartSink, Parts, Stopped, Trash};
 use crate::id::{ConsumerNo, DbIndex, DbNo, PageNo, PartKey, Seq, StreamNo};

@@ -31,6 +31,7 @@ mod frame;
 mod fuzz;
 mod open;
 mod place;
+mod read;
 mod scan;
 mod segment;
 mod spares;
@@ -49,7 +50,7 @@ pub use error::{Damage, LogError, OpenError};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use fuzz::fuzz_open;
-pub use open::{Cut, Report, check_newest, open};
+pub use open::{Cut, Newest, Report, check_newest, open, open_checked};
 pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;
@@ -75,6 +76,8 @@ pub struct LogOptions {
     pub max_batch_bytes: u32,
     /// How many segments are made ahead.
     pub spares: u32,
+    /// Whether an opening reads a segment, in a thread of its own, while it replays the one before.
+    pub read_ahead: bool,
     /// Where a new store's id comes from.
     pub new_store_id: fn() -> [u8; 16],
 }
@@ -86,6 +89,7 @@ impl Default for LogOptions {
             alignment: segment::ALIGNMENT_MIN,
             max_batch_bytes: 512 * 1024 * 1024,
             spares: 1,
+            read_ahead: false,
             new_store_id: random_store_id,
         }
     }
@@ -130,6 +134,20 @@ pub trait Replay {
     /// # Errors
     /// Why it does not apply; the opening then stops and reports damage.
     fn batch(&mut self, seq: Seq, bytes: &[u8]) -> Result<(), String>;
+
+    /// The batches that follow, each with its number, in order.
+    ///
+    /// # Errors
+    /// Which of them does not apply, and why.
+    fn batches<'b>(
+        &mut self,
+        batches: &mut dyn Iterator<Item = (Seq, &'b [u8])>,
+    ) -> Result<(), (Seq, String)> {
+        for (seq, bytes) in batches {
+            self.batch(seq, bytes).map_err(|why| (seq, why))?;
+        }
+        Ok(())
+    }
 
     /// So much is read of all that is to be read.
     fn progress(&mut self, bytes_done: u64, bytes_total: u64) {

@@ -13,7 +13,8 @@ use super::chain::{Chain, Found, Link, Survey};
 use super::error::{Damage, OpenError, while_opening};
 use super::frame::{Batches, FRAME_HEADER_BYTES, Frame, FrameHeader, frame_bytes};
 use super::place::{Epoch, Ordinal, Place};
-use super::scan::{Beyond, Scan, Stop, look_on, scan};
+use super::read::{NextSegment, ReadSegment, place_of, read_file, readable_bytes, with_segments};
+use super::scan::{Beyond, Scan, Stop, look_on};
 use super::segment::{
     ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
 };
@@ -111,6 +112,21 @@ pub fn open(
     proven_by_snapshot: Seq,
     replay: &mut dyn Replay,
 ) -> Result<Opened, OpenError> {
+    open_checked(data_dir, options, base, proven_by_snapshot, None, replay)
+}
+
+/// The same, with what [`check_newest`] answered while the same lock was held: that is not read again.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_checked(
+    data_dir: &Arc<dyn Dir>,
+    options: &LogOptions,
+    base: Seq,
+    proven_by_snapshot: Seq,
+    newest: Option<Newest>,
+    replay: &mut dyn Replay,
+) -> Result<Opened, OpenError> {
     options.check()?;
     let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
     // IMPORTANT: a process that died may have left names that only the page cache has. What is built on them
@@ -129,7 +145,9 @@ pub fn open(
         None
     } else {
         let chain = survey.chain(store.as_ref(), base)?;
-        Some(Reader { dir: &log_dir, base, proven, replay, report: &mut report }.read(chain)?)
+        let ahead = options.read_ahead;
+        let reader = Reader { dir: &log_dir, base, proven, ahead, newest, replay, report: &mut report };
+        Some(reader.read(chain)?)
     };
     if let Some(past) = past.as_ref().filter(|past| store.is_none() && past.touched) {
         // Before STORE is there nothing was ever acknowledged; what was begun then is finished now.
@@ -143,19 +161,27 @@ pub fn open(
     Opening { data_dir, log_dir, options, ballast, report }.begin(past)
 }
 
+/// The newest segment, as [`check_newest`] read it.
+#[derive(Debug)]
+pub struct Newest {
+    ordinal: Ordinal,
+    read: ReadSegment,
+}
+
 /// Judges what every opening needs, whatever the snapshots hold: `STORE`, the headers, and the newest segment. Changes
-/// nothing. Opening a snapshot store changes its files, so this comes before it.
+/// nothing. Opening a snapshot store changes its files, so this comes before it. Answers the newest segment, if there is
+/// one.
 ///
 /// # Errors
 /// As [`open`].
-pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
+pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<Option<Newest>, OpenError> {
     struct Nobody;
     impl Replay for Nobody {
         fn batch(&mut self, _: Seq, _: &[u8]) -> Result<(), String> {
             Ok(())
         }
     }
-    let Some(store) = StoreFile::read(data_dir)? else { return Ok(()) };
+    let Some(store) = StoreFile::read(data_dir)? else { return Ok(None) };
     let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
     let survey = Survey::of(&log_dir)?;
     if survey.files.is_empty() {
@@ -164,8 +190,21 @@ pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
     // A snapshot of everything needs the newest segment only.
     let chain = survey.chain(Some(&store), Seq::new(u64::MAX - 1))?;
     let mut report = Report::default();
-    let (base, proven) = (Seq::ZERO, Seq::ZERO);
-    Reader { dir: &log_dir, base, proven, replay: &mut Nobody, report: &mut report }.read(chain).map(drop)
+    // So that nothing is replayed.
+    let (base, proven) = (Seq::new(u64::MAX), Seq::ZERO);
+    let newest = chain.links.last().expect("the chain holds at least its newest segment");
+    let mut reader = Reader {
+        dir: &log_dir,
+        base,
+        proven,
+        ahead: false,
+        newest: None,
+        replay: &mut Nobody,
+        report: &mut report,
+    };
+    let read = ReadSegment::read(&log_dir, newest, Vec::new())?;
+    reader.judge(newest, &read.scan, &read.bytes, chain.next.as_ref())?;
+    Ok(Some(Newest { ordinal: newest.found.ordinal, read }))
 }
 
 /// Removes what was not finished.
@@ -184,6 +223,10 @@ struct Reader<'a> {
     dir: &'a Arc<dyn Dir>,
     base: Seq,
     proven: Seq,
+    /// Whether a thread reads ahead.
+    ahead: bool,
+    /// The newest segment, if it was read before.
+    newest: Option<Newest>,
     replay: &'a mut dyn Replay,
     report: &'a mut Report,
 }
@@ -192,21 +235,16 @@ impl Reader<'_> {
     fn read(mut self, chain: Chain) -> Result<Past, OpenError> {
         let needed = &chain.links[chain.needed_from..];
         let total: u64 = needed.iter().map(readable_bytes).sum();
-        let mut segment = Vec::new();
-        let mut expected = needed.first().map_or(Seq::new(1), |link| link.header.first_seq);
-        let mut before = chain.needed_from.checked_sub(1).and_then(|at| self.glance(&chain.links[at]));
-        let (newest, complete) = needed.split_last().expect("the chain holds at least its newest segment");
-        for (link, newer) in complete.iter().zip(&needed[1..]) {
-            let found = self.load(link, expected, &mut segment)?;
-            self.check_complete(link, newer, &found, &segment)?;
-            self.replay(link, &found.frames, &segment, total)?;
-            before = Some(end_after(link, found.frames.iter(), &segment));
-            expected = found.next_seq;
-        }
-        let found = self.load(newest, expected, &mut segment)?;
+        let newest = needed.last().expect("the chain holds at least its newest segment");
+        let was_read = self.newest.take().filter(|read| read.ordinal == newest.found.ordinal);
+        let to_read = &needed[..needed.len() - usize::from(was_read.is_some())];
+        let (dir, ahead) = (self.dir, self.ahead);
+        let (ReadSegment { bytes: segment, scan: found }, before) =
+            with_segments(dir, to_read, ahead, |next| self.read_needed(needed, total, was_read, next))?;
         let (proof, touched) = self.judge(newest, &found, &segment, chain.next.as_ref())?;
         self.replay(newest, &found.frames, &segment, total)?;
 
+        let before = || before.or_else(|| self.glance(&chain.links[chain.needed_from.checked_sub(1)?]));
         let end = proven_end(newest, &found, &segment, proof, before);
         let tail = found.frames.iter().filter(|f| f.header.first_seq > end.seq && f.header.batches > 0);
         let (links, mut idle) = (&chain.links, chain.idle);
@@ -243,29 +281,43 @@ impl Reader<'_> {
         Damage::new(case, link.path(self.dir)).segment(link.found.ordinal)
     }
 
-    /// Reads a segment and scans it.
-    fn load(&mut self, link: &Link, expected: Seq, segment: &mut Vec<u8>) -> Result<Scan, OpenError> {
-        if link.header.first_seq != expected {
-            let damage = self.damage(verdict::OUT_OF_ORDER, link).at(0).seq(expected);
-            return Err(damage.detail(format!("it begins with batch {}", link.header.first_seq)).into());
+    /// Replays all needed segments but the newest. Answers that one, and where the one before it ends.
+    fn read_needed(
+        &mut self,
+        needed: &[Link],
+        total: u64,
+        mut was_read: Option<Newest>,
+        next: &mut NextSegment<'_>,
+    ) -> Result<(ReadSegment, Option<OldEnd>), OpenError> {
+        let mut expected = needed.first().map_or(Seq::new(1), |link| link.header.first_seq);
+        let (mut segment, mut before) = (ReadSegment::default(), None);
+        for (at, link) in needed.iter().enumerate() {
+            if link.header.first_seq != expected {
+                let damage = self.damage(verdict::OUT_OF_ORDER, link).at(0).seq(expected);
+                return Err(damage.detail(format!("it begins with batch {}", link.header.first_seq)).into());
+            }
+            let newer = needed.get(at + 1);
+            segment = match was_read.take_if(|_| newer.is_none()) {
+                Some(newest) => newest.read,
+                None => next(link, segment.bytes)?,
+            };
+            let ReadSegment { bytes, scan: found } = &segment;
+            self.report.segments += 1;
+            self.report.bytes += bytes.len() as u64;
+            if let Some(newer) = newer {
+                self.check_complete(link, newer, found, bytes)?;
+                self.replay(link, &found.frames, bytes, total)?;
+                before = Some(end_after(link, found.frames.iter(), bytes));
+                expected = found.next_seq;
+            }
         }
-        let made_bytes = link.end.map_or(link.header.file_bytes, |end| end.offset);
-        if link.found.bytes < made_bytes {
-            let damage = self.damage(verdict::SEGMENT_SHORT, link).at(link.found.bytes);
-            return Err(damage.detail(format!("{made_bytes} bytes were made")).into());
-        }
-        read_file(&link.found, readable_bytes(link), segment, link.path(self.dir))?;
-        self.report.segments += 1;
-        self.report.bytes += segment.len() as u64;
-        Ok(scan(segment, &place_of(link), link.header.alignment, link.header.first_seq))
+        Ok((segment, before))
     }
 
     /// Where the segment before the first needed one ends; `None` if that can't be told, which does no harm.
     fn glance(&self, link: &Link) -> Option<OldEnd> {
-        let mut segment = Vec::new();
-        read_file(&link.found, readable_bytes(link), &mut segment, link.path(self.dir)).ok()?;
-        let found = scan(&segment, &place_of(link), link.header.alignment, link.header.first_seq);
-        (found.stop == Stop::GoesOn).then(|| end_after(link, found.frames.iter(), &segment))
+        let ReadSegment { bytes, scan: found } = ReadSegment::read(self.dir, link, Vec::new()).ok()?;
+        (found.stop == Stop::GoesOn).then(|| end_after(link, found.frames.iter(), &bytes))
     }
 
     /// Checks that a segment with others behind it is all there.
@@ -367,46 +419,31 @@ impl Reader<'_> {
             return Err(damage(verdict::SEGMENT_SHORT).at(next.bytes).into());
         }
         let bytes = next.bytes.min(if goes_on { SEGMENT_BYTES_MAX } else { PEEK_BYTES });
-        let mut segment = Vec::new();
-        read_file(next, bytes, &mut segment, path.clone())?;
+        let segment = read_file(next, bytes, Vec::new(), path.clone())?;
         let place = Place::new(link.header.store, link.header.epoch, ordinal);
         Ok((look_on(&segment, &place, u64::from(ALIGNMENT_MIN)), path))
     }
 
     fn replay(&mut self, link: &Link, frames: &[Frame], segment: &[u8], total: u64) -> Result<(), OpenError> {
-        for frame in frames {
-            let mut seq = frame.header.first_seq;
-            for batch in Batches(&segment[frame.payload.clone()]).flatten() {
-                if seq > self.base {
-                    self.replay.batch(seq, batch).map_err(|why| {
-                        let damage = self.damage(verdict::DOES_NOT_APPLY, link);
-                        damage.at(frame.header.offset).seq(seq).detail(why)
-                    })?;
-                    self.report.batches += 1;
-                }
-                seq = seq.next();
-            }
-        }
+        let (base, mut count) = (self.base, 0);
+        let after_base = frames.iter().filter(|frame| frame.next_seq() > base.next());
+        let mut batches = after_base
+            .flat_map(|frame| {
+                let seqs = (frame.header.first_seq.get()..).map(Seq::new);
+                seqs.zip(Batches(&segment[frame.payload.clone()]).flatten())
+            })
+            .filter(|(seq, _)| *seq > base)
+            .inspect(|_| count += 1);
+        let replayed = self.replay.batches(&mut batches);
+        self.report.batches += count;
+        replayed.map_err(|(seq, why)| {
+            let damage = self.damage(verdict::DOES_NOT_APPLY, link).seq(seq).detail(why);
+            let frame = frames.iter().rfind(|frame| frame.header.first_seq <= seq);
+            damage.at(frame.map_or(0, |frame| frame.header.offset))
+        })?;
         self.replay.progress(self.report.bytes, total);
         Ok(())
     }
-}
-
-fn place_of(link: &Link) -> Place {
-    Place::new(link.header.store, link.header.epoch, link.header.ordinal)
-}
-
-/// How many bytes of a segment count.
-fn readable_bytes(link: &Link) -> u64 {
-    link.found.bytes.min(link.end.map_or(link.header.file_bytes, |end| end.offset)).min(SEGMENT_BYTES_MAX)
-}
-
-fn read_file(found: &Found, bytes: u64, into: &mut Vec<u8>, path: PathBuf) -> Result<(), OpenError> {
-    into.clear();
-    into.resize(index(bytes), 0);
-    let count = found.file.read_at(0, into).map_err(while_opening("reading a segment", path))?;
-    into.truncate(count);
-    Ok(())
 }
 
 /// The end of a segment's log after the last of these frames that has batches.
@@ -431,7 +468,13 @@ fn end_after<'f>(link: &Link, frames: impl DoubleEndedIterator<Item = &'f Frame>
 }
 
 /// Where the part of the log that is proven ends.
-fn proven_end(link: &Link, found: &Scan, segment: &[u8], proof: Seq, before: Option<OldEnd>) -> OldEnd {
+fn proven_end(
+    link: &Link,
+    found: &Scan,
+    segment: &[u8],
+    proof: Seq,
+    before: impl FnOnce() -> Option<OldEnd>,
+) -> OldEnd {
     // IMPORTANT: up to the end of the frame that holds the proven batch, never an empty frame behind it: that
     // one may be in the page cache only.
     let proven = found.frames.iter().filter(|frame| frame.header.first_seq <= proof);
@@ -442,7 +485,7 @@ fn proven_end(link: &Link, found: &Scan, segment: &[u8], proof: Seq, before: Opt
         // Nothing is in it: what it names is the end. So that openings without news don't pile up.
         (false, Some(end)) => end,
         // Its own header may be in the page cache only.
-        (false, None) => before.unwrap_or(here),
+        (false, None) => before().unwrap_or(here),
     }
 }
 

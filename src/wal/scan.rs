@@ -11,11 +11,12 @@ use super::segment::ALIGNMENT_MIN;
 use crate::id::Seq;
 
 /// Where and why a scan stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// After the frame that says that the log goes on in the next segment.
     GoesOn,
     /// At the end of the bytes.
+    #[default]
     Full,
     /// At something that is no sound frame of this segment.
     Unsound {
@@ -32,7 +33,7 @@ pub(crate) enum Stop {
 }
 
 /// The sound frames from the start of a segment on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Scan {
     pub(super) frames: Vec<Frame>,
     pub(super) stop: Stop,
