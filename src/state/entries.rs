@@ -39,6 +39,12 @@ impl Summary for EntryCount {
         self.live += other.live;
         self.nodes += other.nodes;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.live = self.live - before.live + after.live;
+        self.nodes = self.nodes - before.nodes + after.nodes;
+        true
+    }
 }
 
 /// Entries that are stored, trimmed and forgotten together.

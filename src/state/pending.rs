@@ -61,6 +61,15 @@ impl Summary for PendingOutline {
         self.count += other.count;
         self.oldest_delivered_ms = self.oldest_delivered_ms.min(other.oldest_delivered_ms);
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.count = self.count - before.count + after.count;
+        // If the oldest one has become younger, another one is the oldest now.
+        let known = before.oldest_delivered_ms > self.oldest_delivered_ms
+            || after.oldest_delivered_ms <= self.oldest_delivered_ms;
+        self.oldest_delivered_ms = self.oldest_delivered_ms.min(after.oldest_delivered_ms);
+        known
+    }
 }
 
 impl Row for Pending {

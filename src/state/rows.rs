@@ -76,6 +76,11 @@ impl Summary for RowCount {
     fn add(&mut self, other: &Self) {
         self.0 += other.0;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.0 = self.0 - before.0 + after.0;
+        true
+    }
 }
 
 /// A leaf of rows.

@@ -45,6 +45,12 @@ impl Summary for StreamCount {
         self.streams += other.streams;
         self.shared += other.shared;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.streams = self.streams - before.streams + after.streams;
+        self.shared = self.shared - before.shared + after.shared;
+        true
+    }
 }
 
 impl Stream {
