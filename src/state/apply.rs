@@ -53,6 +53,9 @@ impl State {
                     format!("{last_id} is below the last entry")
                 })?;
                 self.change_stream(seq, *stream, |stream, _, _| {
+                    if *last_id < stream.last_id {
+                        stream.put_back_from = stream.put_back_from.max(stream.last_id);
+                    }
                     stream.last_id = *last_id;
                     stream.entries_added = *entries_added;
                     stream.max_deleted_id = *max_deleted_id;

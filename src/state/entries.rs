@@ -213,6 +213,11 @@ impl Entries {
         Ok(self.find(id)?.is_some())
     }
 
+    /// Tells which entries there are.
+    pub(crate) fn presence(&self) -> Presence<'_> {
+        Presence { entries: self, node: None, ids: None }
+    }
+
     /// The pairs of an entry.
     pub(crate) fn get(&self, id: EntryId) -> Result<Option<Fields>, Needs> {
         Ok(self.find(id)?.map(|(node, packed)| node.fields(&packed)))
@@ -418,6 +423,43 @@ impl Entries {
         });
         visited.map_err(|needs| format!("{needs:?}"))?;
         wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// Tells which entries there are, and is quick where it is asked for ascending ids.
+#[derive(Debug)]
+pub(crate) struct Presence<'a> {
+    entries: &'a Entries,
+    /// The node that had the last id asked for between its ends.
+    node: Option<&'a Node>,
+    /// The ids in it, if they had to be looked at.
+    ids: Option<Vec<EntryId>>,
+}
+
+impl<'a> Presence<'a> {
+    /// The node in which an entry is, if it is anywhere.
+    fn node_of(&mut self, id: EntryId) -> Result<Option<&'a Node>, Needs> {
+        let covers = |node: &&Node| node.master_id <= id && id <= node.last_id;
+        if self.node.filter(covers).is_none() {
+            let page = self.entries.pages.leaf(&id)?;
+            let node = page.and_then(|page| page.node_at(id).map(|at| &page.nodes[at]));
+            (self.node, self.ids) = (node.filter(covers), None);
+        }
+        Ok(self.node)
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn contains(&mut self, id: EntryId) -> Result<bool, Needs> {
+        let Some(node) = self.node_of(id)? else { return Ok(false) };
+        let ids = self.ids.get_or_insert_with(|| node.live().map(|entry| entry.id).collect());
+        Ok(ids.binary_search(&id).is_ok())
+    }
+
+    /// The id up to which nothing is missing of what was ever added from this id on, if that can be told without looking
+    /// at entries. It can't where ids were given out twice: see `Stream::put_back_from`.
+    pub(crate) fn whole_through(&mut self, id: EntryId) -> Result<Option<EntryId>, Needs> {
+        // Whatever is added goes to the last node. So what was added between the ends of one went into it.
+        Ok(self.node_of(id)?.filter(|node| node.deleted == 0).map(|node| node.last_id))
     }
 }
 

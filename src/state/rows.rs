@@ -266,11 +266,6 @@ impl<R: Row> Tree<Rows<R>> {
         Ok(self.last()?.and_then(|leaf| leaf.rows.last()))
     }
 
-    /// The first row.
-    pub(crate) fn first_row(&self) -> Result<Option<&R>, Needs> {
-        Ok(self.first()?.and_then(|leaf| leaf.rows.first()))
-    }
-
     /// Says what is wrong with the order of the rows, if anything is.
     pub(crate) fn check_rows(&self) -> Result<(), String> {
         self.check()?;

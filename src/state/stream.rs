@@ -21,6 +21,9 @@ pub(crate) struct Stream {
     pub(crate) last_id: EntryId,
     /// The largest id that was deleted. Trimming from the head does not count.
     pub(crate) max_deleted_id: EntryId,
+    /// The largest last id that XSETID put back, `0-0` if it never did. Ids up to this one may have been given out twice:
+    /// what is pending there may be gone, though the entries around it were added later and are all there.
+    pub(crate) put_back_from: EntryId,
     /// How many entries were ever added.
     pub(crate) entries_added: u64,
     pub(crate) entries: Entries,
@@ -65,6 +68,7 @@ impl Stream {
             name,
             last_id: EntryId::MIN,
             max_deleted_id: EntryId::MIN,
+            put_back_from: EntryId::MIN,
             entries_added: 0,
             entries: Entries::default(),
             groups: Tree::default(),

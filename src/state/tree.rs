@@ -8,6 +8,8 @@
 //! A page is a leaf, or a branch: a list of children with their first key, their summary, their number and
 //! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
 
+mod build;
+
 use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt::Debug;
