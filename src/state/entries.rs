@@ -215,7 +215,7 @@ impl Entries {
 
     /// Tells which entries there are.
     pub(crate) fn presence(&self) -> Presence<'_> {
-        Presence { entries: self, node: None, ids: None }
+        Presence { entries: self, nodes: &[], ids: None }
     }
 
     /// The pairs of an entry.
@@ -430,8 +430,8 @@ impl Entries {
 #[derive(Debug)]
 pub(crate) struct Presence<'a> {
     entries: &'a Entries,
-    /// The node that had the last id asked for between its ends.
-    node: Option<&'a Node>,
+    /// The node that had the last id asked for between its ends, and those that follow on its page.
+    nodes: &'a [Node],
     /// The ids in it, if they had to be looked at.
     ids: Option<Vec<EntryId>>,
 }
@@ -440,12 +440,17 @@ impl<'a> Presence<'a> {
     /// The node in which an entry is, if it is anywhere.
     fn node_of(&mut self, id: EntryId) -> Result<Option<&'a Node>, Needs> {
         let covers = |node: &&Node| node.master_id <= id && id <= node.last_id;
-        if self.node.filter(covers).is_none() {
-            let page = self.entries.pages.leaf(&id)?;
-            let node = page.and_then(|page| page.node_at(id).map(|at| &page.nodes[at]));
-            (self.node, self.ids) = (node.filter(covers), None);
+        if let Some(node) = self.nodes.first().filter(covers) {
+            return Ok(Some(node));
         }
-        Ok(self.node)
+        self.ids = None;
+        self.nodes = self.nodes.get(1..).unwrap_or_default();
+        if self.nodes.first().filter(covers).is_none() {
+            let page = self.entries.pages.leaf(&id)?;
+            let nodes = page.and_then(|page| page.node_at(id).map(|at| &page.nodes[at..]));
+            self.nodes = nodes.unwrap_or_default();
+        }
+        Ok(self.nodes.first().filter(covers))
     }
 
     /// Whether an entry is there.

@@ -245,3 +245,49 @@ impl PendingList {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{PageNo, Seq};
+
+    /// Whatever is done, in whatever order: the lists agree with the rows, they are those that are made of the rows when a
+    /// snapshot is loaded, and a clone stays as it was.
+    #[test]
+    fn the_lists_follow_the_rows() {
+        for seed in 0..20u64 {
+            let mut dice = seed;
+            let mut random = move |below: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (dice >> 33) % below
+            };
+            let (mut list, mut next_page) = (PendingList::default(), PageNo::ZERO);
+            let mut kept = (list.clone(), Vec::new());
+            for step in 1..3000u64 {
+                let mut stamp =
+                    Stamp { seq: Seq::new(step), next_page: &mut next_page, shared_through: Seq::ZERO };
+                let id = EntryId::new(if seed % 2 == 0 { step } else { random(900) }, random(3));
+                let (some, owner) = (EntryId::new(random(3000), random(3)), ConsumerNo::new(1 + random(9)));
+                match random(40) {
+                    0..25 => list.put(Pending::owned(id, owner, step / 7, random(9)), &mut stamp).unwrap(),
+                    25..30 => list.put(Pending::owned(some, owner, random(step), 1), &mut stamp).unwrap(),
+                    30..33 => list.release(some, random(5), &mut stamp).unwrap(),
+                    33..39 => drop(list.remove(some, &mut stamp).unwrap()),
+                    _ if random(20) == 0 => list.remove_owner(owner, &mut stamp).unwrap(),
+                    _ => {}
+                }
+                if step % 300 == 0 {
+                    list.check(|_| true).unwrap();
+                    let mut again = list.clone();
+                    again.derive();
+                    again.check(|_| true).unwrap();
+                    assert!(again.released().eq(list.released()));
+                    assert!(again.delivered_by(u64::MAX).eq(list.delivered_by(u64::MAX)));
+                    kept.0.check(|_| true).unwrap();
+                    assert!(kept.0.rows().eq(kept.1));
+                    kept = (list.clone(), list.rows().collect());
+                }
+            }
+        }
+    }
+}
