@@ -162,7 +162,8 @@ impl Entries {
             Some(tail) if !opens_node => tail.append(id, fields),
             sealed => {
                 if let Some(sealed) = sealed {
-                    sealed.packed.shrink_to_fit();
+                    // A copy: an allocator may leave what shrinks where it is, in a block of twice the size.
+                    sealed.packed = sealed.packed.as_slice().to_vec();
                     if sealed.last_id >= id {
                         sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
                     }
