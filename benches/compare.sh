@@ -18,10 +18,12 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 # ---- Rows -----------------------------------------------------------------------------------------------------------
 # A row says what it is called and what redis-benchmark is told to do (`bench`), and may say what has to be there before
-# each turn (`prepare`, which is told how many requests come) and another way to measure (`measure`). Streams are trimmed
-# where they would grow, so that memory stays flat.
+# each turn (`prepare`, which is told how many requests come) and another way to measure (`measure`, which may measure
+# something else than requests a second: then `unit` says what). Streams are trimmed where they would grow, so that memory
+# stays flat.
 
-all_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_1 xreadgroup_100 xclaim_50 xrevrange)
+all_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_1 xreadgroup_100 xclaim_50 xautoclaim_sweep
+    xrevrange memory_pending memory_entries)
 xadd=(XADD jobs MAXLEN '~' 100000 '*' task resize)
 
 row_xadd_1() {
@@ -67,10 +69,32 @@ row_xclaim_50() {
     bench=(-c 50 -r 100000 XCLAIM jobs workers ben 0 1-__rand_int__)
 }
 
+row_xautoclaim_sweep() {
+    title="XAUTOCLAIM COUNT 1000 over 1,000,000 pending, none of them idle enough, 1 client, piped (sweeps)"
+    measure=by_sweep
+    bench=()
+}
+
 row_xrevrange() {
     title="XREVRANGE COUNT 100, 50 clients, pipelines of 4"
     prepare=pending_entries
     bench=(-c 50 -P 4 XREVRANGE jobs + - COUNT 100)
+}
+
+row_memory_pending() {
+    title="memory: 1,000,000 entries that 10 consumers have pending (entries for each MiB of RSS)"
+    prepare=pending_of_ten
+    measure=by_memory
+    unit=/MiB
+    bench=()
+}
+
+row_memory_entries() {
+    title="memory: 2,000,000 entries of 64 bytes (entries for each MiB of RSS)"
+    prepare=entries_of_64_bytes
+    measure=by_memory
+    unit=/MiB
+    bench=()
 }
 
 # ---- What has to be there before a turn -----------------------------------------------------------------------------
@@ -93,6 +117,20 @@ pending_entries() {
 numbered_entries() {
     quietly XGROUP CREATE jobs workers 0 MKSTREAM
     awk -v count="$1" 'BEGIN { for (i = 0; i < count; i++) print "XADD jobs 1-" i " task resize\r" }' | pipe
+}
+
+# A million entries, delivered to ten consumers by the thousand.
+pending_of_ten() {
+    requests=1000000
+    as_many_entries "$requests"
+    awk -v count="$requests" 'BEGIN {
+        for (i = 0; i < count / 1000; i++) print "XREADGROUP GROUP workers c" i % 10 " COUNT 1000 STREAMS jobs >\r"
+    }' | pipe
+}
+
+entries_of_64_bytes() {
+    requests=2000000
+    benchmark -n "$requests" -c 50 -P 64 XADD jobs '*' data "$(printf '%064d' 0)" >/dev/null
 }
 
 # ---- Ways to measure: each sets `rate`, `p99` (ms) and `requests` ---------------------------------------------------
@@ -139,6 +177,54 @@ by_pipe() {
     end_cpu
     requests=$pairs
     rate=$(awk -v pairs="$pairs" -v ns=$((end - begin)) 'BEGIN { print pairs * 1e9 / ns }')
+    p99=
+}
+
+# Whole sweeps from 0-0 on. COUNT 1000 looks at 10,000 rows, so it is known which cursors there will be.
+by_sweep() {
+    numbered_entries 1000000
+    quietly XREADGROUP GROUP workers anna COUNT 1000000 STREAMS jobs '>'
+    if [ "$(cli XAUTOCLAIM jobs workers ben 3600000 0-0 COUNT 1000 | head -n 1)" != 1-10000 ]; then
+        die "$server: another cursor was expected"
+    fi
+    if [ -z "${calibrated[$server]:-}" ]; then
+        sweep 1
+        sweep "$(sweeps_for 4)"
+        calibrated[$server]=$(sweeps_for 1)
+    fi
+    sweep "${calibrated[$server]}"
+    p99=
+}
+
+# At the rate that was found last, so many take `seconds` / `divisor`.
+sweeps_for() { awk -v rate="$rate" -v seconds="$seconds" -v divisor="$1" 'BEGIN { print int(rate * seconds / divisor) + 1 }'; }
+
+sweep() {
+    local begin end
+    requests=$1
+    awk -v sweeps="$requests" 'BEGIN {
+        for (sweep = 0; sweep < sweeps; sweep++)
+            for (at = 0; at < 1000000; at += 10000) print "XAUTOCLAIM jobs workers ben 3600000 1-" at " COUNT 1000\r"
+    }' >"$work/sweeps"
+    begin_cpu
+    begin=$(date +%s%N)
+    pipe <"$work/sweeps"
+    end=$(date +%s%N)
+    end_cpu
+    rate=$(awk -v sweeps="$requests" -v ns=$((end - begin)) 'BEGIN { print sweeps * 1e9 / ns }')
+}
+
+# How much fits a MiB of what the process has of the system, in a server that has just been started.
+by_memory() {
+    local rss_kib
+    stop "$server"
+    start "$server"
+    begin_cpu
+    "$prepare"
+    end_cpu
+    sleep 2
+    rss_kib=$(awk '$1 == "VmRSS:" { print $2 }' "/proc/${pid[$server]}/status")
+    rate=$(awk -v count="$requests" -v kib="$rss_kib" 'BEGIN { print count * 1024 / kib }')
     p99=
 }
 
@@ -253,6 +339,9 @@ short() {
 
 ratio() { awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.2f\n", a / b; else print "-" }'; }
 
+# The RSS of a server that has `requests` entries, so many of them for each MiB.
+mib_for() { awk -v requests="$requests" -v rate="${1:-0}" 'BEGIN { if (rate > 0) print requests / rate }'; }
+
 # A line of numbers: title, unit, then claimlog, always, nolog.
 table_line() {
     local line
@@ -269,7 +358,7 @@ table_line() {
 
 run_row() {
     local row=$1 turn server at requests rate p99 ticks_before ticks_used snapshots micros
-    local title prepare=nothing measure=by_benchmark bench=()
+    local title prepare=nothing measure=by_benchmark unit=/s bench=()
     local -A rates=() p99s=() cpus=() mid=() late=() cpu=()
     "row_$row"
     calibrated=()
@@ -287,8 +376,8 @@ run_row() {
             rates[$server]+="$rate"$'\n'
             p99s[$server]+="$p99"$'\n'
             cpus[$server]+="$micros"$'\n'
-            printf '%-16s turn %d  %-9s %12.0f/s  p99 %s ms  cpu %s us\n' \
-                "$row" $((turn + 1)) "$server" "$rate" "${p99:--}" "$micros" >&2
+            printf '%-16s turn %d  %-9s %12.0f%s  p99 %s ms  cpu %s us\n' \
+                "$row" $((turn + 1)) "$server" "$rate" "$unit" "${p99:--}" "$micros" >&2
         done
     done
     for server in "${servers[@]}"; do
@@ -298,17 +387,26 @@ run_row() {
     done
     server=claimlog
     snapshots=$(cli INFO persistence | sed -n 's/^rdb_saves:\([0-9]*\).*/\1/p')
-    table_line "$title" "${mid[claimlog]}" "${mid[always]}" "${mid[nolog]:-}" "/s" "$snapshots"
+    table_line "$title" "${mid[claimlog]}" "${mid[always]}" "${mid[nolog]:-}" "$unit" "$snapshots"
     if [ "$row" = xadd_50 ]; then
         table_line "*its p99 (less is better)*" "${late[claimlog]}" "${late[always]}" "${late[nolog]:-}" " ms" ""
         table_line "*its CPU per XADD, server (less is better)*" \
             "${cpu[claimlog]}" "${cpu[always]}" "${cpu[nolog]:-}" " us" ""
     fi
-    if [ "$measure" = by_pipe ]; then
-        commands+=("$row: redis-cli -p PORT --pipe, with lines of XREADGROUP GROUP workers anna COUNT 100 STREAMS jobs > and XACK jobs workers 1-0 1-1 ...")
-    else
-        commands+=("$row: redis-benchmark -p PORT --csv -n N ${bench[*]/%0000000000*/0...}")
+    if [ "$measure" = by_memory ]; then
+        table_line "*its RSS (less is better)*" "$(mib_for "${mid[claimlog]}")" "$(mib_for "${mid[always]}")" \
+            "$(mib_for "${mid[nolog]:-}")" " MiB" ""
     fi
+    case $measure in
+        by_pipe)
+            commands+=("$row: redis-cli -p PORT --pipe, with lines of XREADGROUP GROUP workers anna COUNT 100 STREAMS jobs > and XACK jobs workers 1-0 1-1 ...")
+            ;;
+        by_sweep)
+            commands+=("$row: redis-cli -p PORT --pipe, with lines of XAUTOCLAIM jobs workers ben 3600000 1-0 COUNT 1000, 1-10000, ...")
+            ;;
+        by_memory) commands+=("$row: VmRSS in /proc/PID/status, 2 s after the last request") ;;
+        by_benchmark) commands+=("$row: redis-benchmark -p PORT --csv -n N ${bench[*]/%0000000000*/0...}") ;;
+    esac
     for server in "${servers[@]}"; do
         stop "$server"
     done

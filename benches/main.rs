@@ -5,6 +5,7 @@
 
 mod common;
 mod log;
+mod pending;
 mod record;
 mod replay;
 mod request;
@@ -23,6 +24,7 @@ fn main() {
         .configure_from_args();
     record::benches(&mut criterion);
     request::benches(&mut criterion);
+    pending::benches(&mut criterion);
     log::benches(&mut criterion);
     replay::benches(&mut criterion);
     snapshot::benches(&mut criterion);

@@ -49,8 +49,11 @@ impl Fields {
     /// Packs a flat list: name, value, name, value, ... A last name without a value is left out.
     pub fn from_flat<B: AsRef<[u8]>>(flat: &[B]) -> Self {
         let (pairs, _) = flat.as_chunks::<2>();
-        let bytes: usize = pairs.iter().flatten().map(|part| part.as_ref().len() + 5).sum();
-        let mut packed = Vec::with_capacity(bytes + 5);
+        let bytes_of = |number: usize| (usize::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize;
+        let part_bytes = |part: &B| bytes_of(part.as_ref().len()) + part.as_ref().len();
+        // No more than that: what is left over would be given back by moving it.
+        let mut packed =
+            Vec::with_capacity(bytes_of(pairs.len()) + pairs.iter().flatten().map(part_bytes).sum::<usize>());
         put_varint(&mut packed, pairs.len() as u64);
         for part in pairs.iter().flatten() {
             put_bytes(&mut packed, part.as_ref());

@@ -222,7 +222,7 @@ fn genpass(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn getuser(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    if call.word(2).as_ref() != b"default" {
+    if call.word(2) != b"default" {
         call.reply.null();
         return Ok(Outcome::Done);
     }

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::CommandError;
 use super::context::unix_time;
 use claimlog::EntryId;
@@ -22,29 +20,29 @@ const ID_BYTES_MAX: usize = 127;
 /// Walks over the words of a call.
 #[derive(Debug)]
 pub(crate) struct Words<'a> {
-    rest: &'a [Bytes],
+    rest: &'a [&'a [u8]],
 }
 
 impl<'a> Words<'a> {
-    pub(crate) fn new(words: &'a [Bytes]) -> Self {
+    pub(crate) fn new(words: &'a [&'a [u8]]) -> Self {
         Self { rest: words }
     }
 
     /// The next word.
-    pub(crate) fn next(&mut self) -> Option<&'a Bytes> {
+    pub(crate) fn next(&mut self) -> Option<&'a [u8]> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
     }
 
     /// The next word, which an option can't do without.
-    pub(crate) fn value(&mut self) -> Result<&'a Bytes, CommandError> {
+    pub(crate) fn value(&mut self) -> Result<&'a [u8], CommandError> {
         self.next().ok_or(SYNTAX)
     }
 
     /// The next word, but leave it there.
-    pub(crate) fn peek(&self) -> Option<&'a Bytes> {
-        self.rest.first()
+    pub(crate) fn peek(&self) -> Option<&'a [u8]> {
+        self.rest.first().copied()
     }
 
     /// Takes the next word if it is this one, in any case.
@@ -57,7 +55,7 @@ impl<'a> Words<'a> {
     }
 
     /// The next so many words, if there are as many.
-    pub(crate) fn take_many(&mut self, count: usize) -> Option<&'a [Bytes]> {
+    pub(crate) fn take_many(&mut self, count: usize) -> Option<&'a [&'a [u8]]> {
         let (taken, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(taken)
@@ -67,7 +65,7 @@ impl<'a> Words<'a> {
         self.rest.len()
     }
 
-    pub(crate) fn rest(&self) -> &'a [Bytes] {
+    pub(crate) fn rest(&self) -> &'a [&'a [u8]] {
         self.rest
     }
 }
@@ -122,7 +120,7 @@ pub(crate) fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Several ids.
-pub(crate) fn ids(words: &[Bytes]) -> Result<Vec<EntryId>, CommandError> {
+pub(crate) fn ids(words: &[&[u8]]) -> Result<Vec<EntryId>, CommandError> {
     words.iter().map(|word| id(word, 0)).collect()
 }
 

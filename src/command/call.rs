@@ -1,7 +1,7 @@
 //! One call of a command: from words to the function that carries it out, and what that function may use.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use claimlog::Error;
@@ -15,8 +15,8 @@ use super::table::{self, Found};
 use super::{CommandError, Context, Outcome, Session};
 use claimlog::resp::Encoder;
 
-/// The words of a request: the command's name and its arguments.
-pub(crate) type Words = [Bytes];
+/// The words of a request, the command's name and its arguments, where they were received.
+pub(crate) type Words<'w> = [&'w [u8]];
 
 /// How much of an unknown command's words an error repeats. As in Redis.
 const ECHO_BYTES_MAX: usize = 128;
@@ -44,7 +44,7 @@ impl Outside {
 /// One call: its words, whose it is, and where the reply goes.
 pub(crate) struct Call<'a, 't> {
     pub(crate) spec: &'static CommandSpec,
-    pub(crate) words: &'a Words,
+    pub(crate) words: &'a Words<'a>,
     pub(crate) session: &'a mut Session,
     pub(crate) context: &'a Context,
     pub(crate) reply: Encoder<'a>,
@@ -94,8 +94,18 @@ impl Call<'_, '_> {
     }
 
     /// The word at this position. Only for positions that the arity guarantees.
-    pub(crate) fn word(&self, index: usize) -> &Bytes {
-        &self.words[index]
+    pub(crate) fn word(&self, index: usize) -> &[u8] {
+        self.words[index]
+    }
+
+    /// The word at this position, to be kept.
+    pub(crate) fn name(&self, index: usize) -> Bytes {
+        Bytes::copy_from_slice(self.word(index))
+    }
+
+    /// The words from this position on, to be kept.
+    pub(crate) fn names_from(&self, index: usize) -> Vec<Bytes> {
+        self.words[index..].iter().map(|word| Bytes::copy_from_slice(word)).collect()
     }
 
     /// The selected database.
@@ -105,7 +115,7 @@ impl Call<'_, '_> {
 
     /// The key named by the word at this position.
     pub(crate) fn key(&self, index: usize) -> Key {
-        Key { db: self.db(), name: self.word(index).clone() }
+        Key { db: self.db(), name: self.name(index) }
     }
 
     /// What there is of a key and a group: for errors whose order depends on it, and only then.
@@ -165,7 +175,12 @@ impl Done {
 }
 
 /// Carries a request out, or queues it (MULTI), or refuses it. The reply goes to the end of `out`.
-pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, out: &mut Vec<u8>) -> Done {
+pub(crate) fn dispatch(
+    session: &mut Session,
+    context: &Context,
+    words: &Words<'_>,
+    out: &mut Vec<u8>,
+) -> Done {
     let start = out.len();
     let mut done = dispatch_one(session, context, words, out);
     if matches!(done.outcome, Ok(Outcome::Postpone { .. })) {
@@ -183,7 +198,7 @@ pub(crate) fn dispatch(session: &mut Session, context: &Context, words: &Words, 
     done
 }
 
-fn dispatch_one(session: &mut Session, context: &Context, words: &Words, out: &mut Vec<u8>) -> Done {
+fn dispatch_one(session: &mut Session, context: &Context, words: &Words<'_>, out: &mut Vec<u8>) -> Done {
     let Some(name) = words.first() else { return Done::at_once(Outcome::Done) };
     // What a browser was tricked into sending: as in Redis, no reply, and the connection is closed.
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
@@ -233,18 +248,23 @@ fn writes(session: &Session, spec: &CommandSpec) -> bool {
 }
 
 /// Queues a command until EXEC.
-fn enqueue(session: &mut Session, context: &Context, found: Found, words: &Words, out: &mut Vec<u8>) -> Done {
+fn enqueue(
+    session: &mut Session,
+    context: &Context,
+    found: Found,
+    words: &Words<'_>,
+    out: &mut Vec<u8>,
+) -> Done {
     let mut reply = Encoder::new(out, session.client.protocol.get());
     if let Some(queue) = &mut session.queue {
-        queue.bytes += words.iter().map(|word| word.len() + size_of::<Bytes>()).sum::<usize>();
+        queue.bytes += words.iter().map(|word| word.len() + size_of::<Vec<u8>>()).sum::<usize>();
         session.client.queued_bytes.set(queue.bytes);
         // As in Redis it counts as part of a request that is not complete.
         if queue.bytes as u64 > context.config.borrow().query_bytes_max {
             super::stats_add(&context.stats.dropped_for_input, 1);
             return Done::at_once(Outcome::Close);
         }
-        // Copies: a word is a slice of the read buffer, and would keep all of that for as long as the queue lasts.
-        let words = words.iter().map(|word| Bytes::copy_from_slice(word)).collect();
+        let words = words.iter().map(|word| word.to_vec()).collect();
         queue.commands.push(Queued { found, words });
         session.client.queued.set(queue.commands.len() as i64);
     }
@@ -255,7 +275,7 @@ fn enqueue(session: &mut Session, context: &Context, found: Found, words: &Words
 /// Runs a command that passed all checks. An error replaces whatever it had written.
 pub(crate) fn run(
     found: Found,
-    words: &Words,
+    words: &Words<'_>,
     session: &mut Session,
     context: &Context,
     reply: Encoder<'_>,
@@ -263,7 +283,7 @@ pub(crate) fn run(
     before: Option<&Outside>,
 ) -> (Seq, Result<Outcome, Arc<str>>) {
     let start = reply.position();
-    let began = Instant::now();
+    let began = context.began();
     let spec = found.spec;
     let mut call = Call { spec, words, session, context, reply, door, before, after: Seq::ZERO };
     let result = (spec.run)(&mut call);
@@ -282,14 +302,14 @@ pub(crate) fn run(
         }
     };
     let after = call.after;
-    note_time(found, words, session, context, began.elapsed(), failed);
+    note_time(found, words, session, context, context.end_command(began), failed);
     (after, outcome)
 }
 
 /// Counts a call, and keeps what took long.
 fn note_time(
     found: Found,
-    words: &Words,
+    words: &Words<'_>,
     session: &Session,
     context: &Context,
     took: Duration,
@@ -314,10 +334,10 @@ fn note_time(
 fn check(
     session: &Session,
     context: &Context,
-    words: &Words,
+    words: &Words<'_>,
     after: &mut Seq,
 ) -> Result<Found, CommandError> {
-    let found = table::lookup(words)?;
+    let found = lookup(session, words)?;
     let rejected = |error| {
         context.stats.count_rejected(found.slot);
         Err(error)
@@ -338,6 +358,19 @@ fn check(
             return rejected(error.into());
         }
     }
+    Ok(found)
+}
+
+/// The command that is called: most often the same one as before.
+fn lookup(session: &Session, words: &Words<'_>) -> Result<Found, CommandError> {
+    if let (Some(recent), Some(name)) = (session.recent.get(), words.first())
+        && name.eq_ignore_ascii_case(recent.spec.name.as_bytes())
+    {
+        return Ok(recent);
+    }
+    let found = table::lookup(words)?;
+    // Which subcommand it is depends on the next word.
+    session.recent.set(Some(found).filter(|found| !found.is_in_container()));
     Ok(found)
 }
 
@@ -376,8 +409,7 @@ pub(crate) fn wrong_arity(name: &str) -> CommandError {
 }
 
 /// `ERR unknown command '...'`, with the first of its arguments.
-pub(crate) fn unknown_command(words: &Words) -> CommandError {
-    let cut = |word: &Bytes, room: usize| word.slice(..word.len().min(room));
+pub(crate) fn unknown_command(words: &Words<'_>) -> CommandError {
     let mut echoed = Vec::new();
     for word in &words[1..] {
         if echoed.len() >= ECHO_BYTES_MAX {
@@ -385,11 +417,11 @@ pub(crate) fn unknown_command(words: &Words) -> CommandError {
         }
         let room = ECHO_BYTES_MAX - echoed.len();
         echoed.push(b'\'');
-        echoed.extend_from_slice(&cut(word, room));
+        echoed.extend_from_slice(&word[..word.len().min(room)]);
         echoed.extend_from_slice(b"' ");
     }
-    let name = words.first().map(|name| cut(name, ECHO_BYTES_MAX)).unwrap_or_default();
+    let name = words.first().map_or(&b""[..], |name| &name[..name.len().min(ECHO_BYTES_MAX)]);
     CommandError::owned(
-        [&b"ERR unknown command '"[..], &name, b"', with args beginning with: ", &echoed].concat(),
+        [&b"ERR unknown command '"[..], name, b"', with args beginning with: ", &echoed].concat(),
     )
 }

@@ -274,7 +274,7 @@ fn set_info(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     } else if is(attribute, "LIB-VER") {
         ("lib-ver", &client.library_version)
     } else {
-        return Err(CommandError::owned([b"ERR Unrecognized option '", &attribute[..], b"'"].concat()));
+        return Err(CommandError::owned([b"ERR Unrecognized option '", attribute, b"'"].concat()));
     };
     if check_name(value).is_err() {
         return Err(CommandError::owned(format!(

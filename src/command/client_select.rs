@@ -152,7 +152,7 @@ struct Victims {
 }
 
 impl Victims {
-    fn parse(words: &[Bytes]) -> Result<Self, CommandError> {
+    fn parse(words: &[&[u8]]) -> Result<Self, CommandError> {
         let mut victims = Self { skip_me: true, ..Self::default() };
         let mut words = Words::new(words);
         while let Some(option) = words.next() {
@@ -167,12 +167,12 @@ impl Victims {
             } else if is(option, "TYPE") {
                 victims.kind = Some(client_kind(value)?);
             } else if is(option, "ADDR") {
-                victims.address = Some(value.clone());
+                victims.address = Some(Bytes::copy_from_slice(value));
             } else if is(option, "LADDR") {
-                victims.local_address = Some(value.clone());
+                victims.local_address = Some(Bytes::copy_from_slice(value));
             } else if is(option, "USER") {
-                if value.as_ref() != b"default" {
-                    return Err(CommandError::owned([b"ERR No such user '", &value[..], b"'"].concat()));
+                if value != b"default" {
+                    return Err(CommandError::owned([b"ERR No such user '", value, b"'"].concat()));
                 }
             } else if is(option, "MAXAGE") {
                 victims.age = Some(max_age(value)?);
@@ -216,7 +216,7 @@ fn kill(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     // The old form: one address, and its answer is OK or an error.
     let old_form = call.words.len() == 3;
     let victims = if old_form {
-        Victims { address: Some(call.word(2).clone()), ..Victims::default() }
+        Victims { address: Some(call.name(2)), ..Victims::default() }
     } else {
         Victims::parse(&call.words[2..])?
     };

@@ -1,7 +1,5 @@
 //! COMMAND: the table, for clients that ask.
 
-use bytes::Bytes;
-
 use super::args::{SYNTAX, is};
 use super::call::wrong_arity;
 use super::docs;
@@ -231,7 +229,7 @@ fn list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 type Positions = Vec<(usize, &'static [&'static str])>;
 
 /// The call inside a GETKEYS, and where its keys are.
-fn inner<'a>(call: &Call<'a, '_>) -> Result<(&'a [Bytes], Positions), CommandError> {
+fn inner<'a>(call: &Call<'a, '_>) -> Result<(&'a [&'a [u8]], Positions), CommandError> {
     let words = &call.words[2..];
     let found = table::lookup(words).map_err(|_| CommandError::text("ERR Invalid command specified"))?;
     if found.spec.keys.is_empty() {
@@ -251,7 +249,7 @@ fn get_keys(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (words, positions) = inner(call)?;
     call.reply.array(positions.len());
     for (position, _) in positions {
-        call.reply.bulk(&words[position]);
+        call.reply.bulk(words[position]);
     }
     Ok(Outcome::Done)
 }
@@ -261,7 +259,7 @@ fn get_keys_and_flags(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> 
     call.reply.array(positions.len());
     for (position, flags) in positions {
         call.reply.array(2);
-        call.reply.bulk(&words[position]);
+        call.reply.bulk(words[position]);
         // That a key spec does not find all keys says nothing about this one.
         simple_set(&mut call.reply, flags.iter().copied().filter(|flag| *flag != "incomplete"));
     }

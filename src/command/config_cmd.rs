@@ -105,7 +105,7 @@ fn get(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             if let Some(row) = row(pattern)
                 && !found.iter().any(|(name, _)| name.eq_ignore_ascii_case(pattern))
             {
-                found.push((pattern.clone(), (row.get)(&config)));
+                found.push((Bytes::copy_from_slice(pattern), (row.get)(&config)));
             }
             continue;
         }
@@ -133,15 +133,14 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let before = config.engine;
     let mut seen: Vec<&str> = Vec::new();
     for pair in words.chunks_exact(2) {
-        if row(&pair[0]).is_none() {
+        if row(pair[0]).is_none() {
             return Err(CommandError::owned(
-                [b"ERR Unknown option or number of arguments for CONFIG SET - '", &pair[0][..], b"'"]
-                    .concat(),
+                [b"ERR Unknown option or number of arguments for CONFIG SET - '", pair[0], b"'"].concat(),
             ));
         }
     }
     for pair in words.chunks_exact(2) {
-        let Some(row) = row(&pair[0]) else { continue };
+        let Some(row) = row(pair[0]) else { continue };
         let failed = |why: &str| {
             CommandError::owned(format!(
                 "ERR CONFIG SET failed (possibly related to argument '{}') - {why}",
@@ -152,7 +151,7 @@ fn set(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             return Err(failed("duplicate parameter"));
         }
         seen.push(row.name);
-        let value = std::str::from_utf8(&pair[1]).map_err(|_| failed("argument is no text"))?;
+        let value = std::str::from_utf8(pair[1]).map_err(|_| failed("argument is no text"))?;
         if row.when == When::Start {
             return Err(failed("can't set immutable config"));
         }

@@ -99,7 +99,7 @@ fn ping(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn echo(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    call.reply.bulk(&call.words[1]);
+    call.reply.bulk(call.words[1]);
     Ok(Outcome::Done)
 }
 

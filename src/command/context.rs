@@ -51,6 +51,8 @@ pub(crate) struct Context {
     /// As many, new with DEBUG CHANGE-REPL-ID.
     replication_id: RefCell<String>,
     pub(crate) recovery: RefCell<RecoverySummary>,
+    /// When the last command ended, or the pass began.
+    clock: Cell<Instant>,
 }
 
 impl Context {
@@ -71,7 +73,26 @@ impl Context {
             run_id: random_hex(),
             replication_id: RefCell::new(random_hex()),
             recovery: RefCell::new(recovery),
+            clock: Cell::new(Instant::now()),
         }
+    }
+
+    /// Commands follow, one right after the other: the first begins now, and each of the others when the one before it
+    /// ended, so that the clock is read once for each.
+    pub(crate) fn begin_pass(&self) {
+        self.clock.set(Instant::now());
+    }
+
+    /// When the command that runs began.
+    pub(crate) fn began(&self) -> Instant {
+        self.clock.get()
+    }
+
+    /// A command that began then has ended. Answers how long it took.
+    pub(crate) fn end_command(&self, began: Instant) -> Duration {
+        let now = Instant::now();
+        self.clock.set(now);
+        now.saturating_duration_since(began)
     }
 
     /// The pause, if it is not over.

@@ -56,7 +56,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             None => return Err(CommandError::text("ERR Protocol version is not an integer or out of range")),
         });
     }
-    let mut name: Option<&Bytes> = None;
+    let mut name = None;
     let mut logs_in = false;
     while let Some(option) = words.next() {
         if is(option, "AUTH") && words.left() >= 2 {
@@ -64,7 +64,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             logs_in = true;
         } else if is(option, "SETNAME") && words.left() >= 1 {
             name = words.next();
-            check_name(name.map_or(b"", |name| name))?;
+            check_name(name.unwrap_or_default())?;
         } else {
             return Err(CommandError::owned(
                 [&b"ERR Syntax error in HELLO option '"[..], option, b"'"].concat(),

@@ -1,6 +1,5 @@
 //! `[KEEPREF | DELREF | ACKED] IDS numids id [id ...]`, in any order: what XDELEX and XACKDEL are told.
 
-use bytes::Bytes;
 use claimlog::EntryId;
 use claimlog::op::{References, Removed};
 use claimlog::resp::Encoder;
@@ -35,9 +34,9 @@ pub(crate) fn id_count(word: &[u8]) -> Option<usize> {
 }
 
 /// Reads all of it.
-pub(crate) fn parse(words: &[Bytes]) -> Result<(Vec<EntryId>, References), CommandError> {
+pub(crate) fn parse(words: &[&[u8]]) -> Result<(Vec<EntryId>, References), CommandError> {
     let mut policy = None;
-    let mut found: Option<&[Bytes]> = None;
+    let mut found: Option<&[&[u8]]> = None;
     let mut words = Words::new(words);
     while let Some(word) = words.next() {
         if let Some(references) = references(word) {

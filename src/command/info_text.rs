@@ -7,6 +7,7 @@ use super::call::Outside;
 use super::context::unix_time;
 use super::{Context, MemoryUse, REDIS_VERSION, process, table};
 use crate::config::sync_mode_name;
+use claimlog::engine::Spread;
 
 /// Writes one section.
 type Section = fn(&mut String, &Context, &Outside);
@@ -49,6 +50,13 @@ pub(crate) fn text(context: &Context, outside: &Outside, wanted: &[String]) -> S
 fn line(out: &mut String, name: &str, value: impl std::fmt::Display) {
     // Writing to a String does not fail.
     let _ = write!(out, "{name}:{value}\r\n");
+}
+
+/// How values are spread, in a unit so many times as large as theirs.
+fn spread(out: &mut String, name: &str, spread: &Spread, unit: u64) {
+    let Spread { count, p50, p99, p999, most, .. } = spread;
+    let [p50, p99, p999, most] = [p50, p99, p999, most].map(|value| value.div_ceil(unit));
+    line(out, name, format_args!("count={count},p50={p50},p99={p99},p99.9={p999},max={most}"));
 }
 
 fn lines(out: &mut String, pairs: &[(&str, &str)]) {
@@ -209,6 +217,12 @@ fn persistence(out: &mut String, context: &Context, outside: &Outside) {
     line(out, "claimlog_durable_seq", outside.stats.durable);
     line(out, "claimlog_commits", outside.stats.commits);
     line(out, "claimlog_log_bytes_written", outside.stats.log_bytes_written);
+    let commit = &outside.stats.commit;
+    spread(out, "claimlog_commit_batches", &commit.batches, 1);
+    spread(out, "claimlog_commit_write_us", &commit.write_ns, 1000);
+    spread(out, "claimlog_commit_sync_us", &commit.sync_ns, 1000);
+    spread(out, "claimlog_commit_wait_us", &commit.wait_ns, 1000);
+    spread(out, "claimlog_core_lock_ns", &commit.lock_held_ns, 1);
     line(out, "claimlog_unsnapshotted_bytes", snapshots.unsnapshotted_bytes);
     line(out, "claimlog_snapshots_failed", snapshots.failed);
     line(out, "claimlog_last_snapshot_error", one_line(snapshots.last_error.as_deref().unwrap_or_default()));

@@ -1,5 +1,6 @@
 //! DEL, UNLINK, EXISTS, TOUCH, TYPE, KEYS, SCAN, RANDOMKEY, DBSIZE: keys as a whole.
 
+use bytes::Bytes;
 use claimlog::op::{DbSize, Del, Exists, Keys, RandomKey, Scan, Touch};
 
 use super::args::{SYNTAX, Words, integer, is};
@@ -155,19 +156,19 @@ pub(crate) static SPEC_RANDOMKEY: CommandSpec = CommandSpec {
 const SCAN_COUNT_DEFAULT: i64 = 10;
 
 fn del(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let removed = call.execute(&Del { db: call.db(), keys: call.words[1..].to_vec() })?;
+    let removed = call.execute(&Del { db: call.db(), keys: call.names_from(1) })?;
     call.reply.count(removed);
     Ok(Outcome::Done)
 }
 
 fn exists(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let found = call.execute(&Exists { db: call.db(), keys: call.words[1..].to_vec() })?;
+    let found = call.execute(&Exists { db: call.db(), keys: call.names_from(1) })?;
     call.reply.count(found);
     Ok(Outcome::Done)
 }
 
 fn touch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let found = call.execute(&Touch { db: call.db(), keys: call.words[1..].to_vec() })?;
+    let found = call.execute(&Touch { db: call.db(), keys: call.names_from(1) })?;
     call.reply.count(found);
     Ok(Outcome::Done)
 }
@@ -188,7 +189,7 @@ fn key_type(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn keys(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let found = call.execute(&Keys { db: call.db(), pattern: call.word(1).clone() })?;
+    let found = call.execute(&Keys { db: call.db(), pattern: call.name(1) })?;
     call.reply.array(found.len());
     for key in found {
         call.reply.bulk(&key);
@@ -210,7 +211,7 @@ fn scan(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
                 return Err(SYNTAX);
             }
         } else if is(option, "MATCH") {
-            pattern = Some(value.clone());
+            pattern = Some(Bytes::copy_from_slice(value));
         } else if is(option, "TYPE") {
             wanted_type = is(value, "stream");
         } else {

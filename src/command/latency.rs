@@ -174,7 +174,7 @@ fn histogram(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 
 fn history(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let events = call.context.slow_events.events.borrow();
-    let name = String::from_utf8_lossy(&call.words[2]);
+    let name = String::from_utf8_lossy(call.words[2]);
     let samples = events.get(&*name).map(|event| &event.samples);
     call.reply.array(samples.map_or(0, VecDeque::len));
     for sample in samples.into_iter().flatten() {

@@ -113,12 +113,11 @@ fn watch(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mut watch = client.watch.borrow_mut();
     let watch = watch.get_or_insert_with(|| call.context.engine().watch());
     // It lasts longer than the request, like what is queued.
-    let asked: usize = call.words[1..].iter().map(bytes::Bytes::len).sum();
+    let asked: usize = call.words[1..].iter().map(|word| word.len()).sum();
     if (watch.memory_bytes() + asked) as u64 > call.context.config.borrow().query_bytes_max {
         return Err(CommandError::text("ERR too much is watched: see client-query-buffer-limit"));
     }
     for name in &call.words[1..] {
-        // A copy: a slice would keep the whole read buffer.
         watch.add(&Key { db, name: bytes::Bytes::copy_from_slice(name) });
     }
     call.reply.ok();
@@ -154,9 +153,10 @@ fn exec(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
         reply.array(queue.commands.len());
         for Queued { found, words } in &queue.commands {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
             let door = Door::Transaction(transaction);
             reply.set_protocol(session.client.protocol.get());
-            match run(*found, words, session, context, reply.reborrow(), door, before.as_ref()).1? {
+            match run(*found, &words, session, context, reply.reborrow(), door, before.as_ref()).1? {
                 Outcome::Done => {}
                 Outcome::Close => closes = true,
                 _ => debug_assert!(false, "{} waits inside EXEC", found.spec.name),

@@ -125,7 +125,7 @@ fn rename_nx(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn names(call: &Call<'_, '_>) -> (Bytes, Bytes) {
-    (call.word(1).clone(), call.word(2).clone())
+    (call.name(1), call.name(2))
 }
 
 fn copy(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
@@ -140,7 +140,7 @@ fn copy(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             return Err(SYNTAX);
         }
     }
-    let to = Key { db, name: call.word(2).clone() };
+    let to = Key { db, name: call.name(2) };
     let copied = call.execute(&Copy { from: call.key(1), to, replace })?;
     call.reply.integer(i64::from(copied));
     Ok(Outcome::Done)

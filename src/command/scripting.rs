@@ -182,7 +182,7 @@ fn function_list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         if is(option, "LIBRARYNAME") {
             words.next().ok_or(CommandError::text("ERR library name argument was not given"))?;
         } else if !is(option, "WITHCODE") {
-            return Err(CommandError::owned([b"ERR Unknown argument ", &option[..]].concat()));
+            return Err(CommandError::owned([b"ERR Unknown argument ", option].concat()));
         }
     }
     call.reply.array(0);

@@ -249,7 +249,7 @@ impl Client {
 /// A command that waits for EXEC.
 pub(crate) struct Queued {
     pub(crate) found: Found,
-    pub(crate) words: Vec<Bytes>,
+    pub(crate) words: Vec<Vec<u8>>,
 }
 
 /// What was queued since MULTI.
@@ -281,11 +281,20 @@ pub(crate) struct Session {
     pub(crate) replies: Replies,
     /// The last change that a reply to this client waited for (WAITAOF).
     pub(crate) last_seq: Seq,
+    /// The command it called last, if its name is one word: most often it calls the same one again.
+    pub(crate) recent: Cell<Option<Found>>,
 }
 
 impl Session {
     pub(crate) fn new(client: Rc<Client>, authenticated: bool) -> Self {
-        Self { client, authenticated, queue: None, replies: Replies::On, last_seq: Seq::ZERO }
+        Self {
+            client,
+            authenticated,
+            queue: None,
+            replies: Replies::On,
+            last_seq: Seq::ZERO,
+            recent: Cell::new(None),
+        }
     }
 
     /// Ends the transaction, if there is one, and hands over the keys watched for it. Without one, keys that are

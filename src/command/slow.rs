@@ -39,7 +39,7 @@ impl SlowCommands {
     pub(crate) fn note(
         &self,
         spec: &CommandSpec,
-        words: &[Bytes],
+        words: &[&[u8]],
         client: &Client,
         took: Duration,
         most: u64,
@@ -59,8 +59,8 @@ impl SlowCommands {
     }
 }
 
-/// What is kept of a command's words: copies, since a word keeps all of the read buffer.
-fn shortened(spec: &CommandSpec, words: &[Bytes]) -> Vec<Bytes> {
+/// What is kept of a command's words.
+fn shortened(spec: &CommandSpec, words: &[&[u8]]) -> Vec<Bytes> {
     let kept = if words.len() > WORDS_MAX { WORDS_MAX - 1 } else { words.len() };
     let mut short: Vec<Bytes> = (0..kept).map(|at| shown(spec, words, at)).collect();
     if kept < words.len() {
@@ -69,8 +69,8 @@ fn shortened(spec: &CommandSpec, words: &[Bytes]) -> Vec<Bytes> {
     short
 }
 
-fn shown(spec: &CommandSpec, words: &[Bytes], at: usize) -> Bytes {
-    let word = &words[at];
+fn shown(spec: &CommandSpec, words: &[&[u8]], at: usize) -> Bytes {
+    let word = words[at];
     if is_secret(spec, words, at) {
         return Bytes::from_static(b"(redacted)");
     }
@@ -82,8 +82,8 @@ fn shown(spec: &CommandSpec, words: &[Bytes], at: usize) -> Bytes {
 }
 
 /// Whether a word is a password, or who it belongs to.
-fn is_secret(spec: &CommandSpec, words: &[Bytes], at: usize) -> bool {
-    let before = |back: usize, option| at.checked_sub(back).is_some_and(|there| is(&words[there], option));
+fn is_secret(spec: &CommandSpec, words: &[&[u8]], at: usize) -> bool {
+    let before = |back: usize, option| at.checked_sub(back).is_some_and(|there| is(words[there], option));
     match spec.name {
         "auth" => at > 0,
         "hello" => at > 2 && (before(1, "AUTH") || before(2, "AUTH")),
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn kept(name: &str, words: &[&str]) -> Vec<String> {
-        let words: Vec<Bytes> = words.iter().map(|word| Bytes::copy_from_slice(word.as_bytes())).collect();
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         let short = shortened(by_name(name.as_bytes()).unwrap(), &words);
         short.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }

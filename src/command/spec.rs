@@ -3,15 +3,13 @@
 
 use std::ops::Range;
 
-use bytes::Bytes;
-
 use super::{Call, CommandError, Outcome};
 
 /// The function that carries a command out.
 pub(crate) type Run = fn(&mut Call<'_, '_>) -> Result<Outcome, CommandError>;
 
 /// The function that finds the keys of a call: their range within the words.
-pub(crate) type FindKeys = fn(&[Bytes]) -> Option<Range<usize>>;
+pub(crate) type FindKeys = fn(&[&[u8]]) -> Option<Range<usize>>;
 
 /// One command or subcommand.
 #[derive(Debug)]
@@ -117,7 +115,7 @@ impl CommandSpec {
     }
 
     /// The positions of keys in a call, each with what is done with it; `None` if the words make no sense.
-    pub(crate) fn key_positions(&self, argv: &[Bytes]) -> Option<Vec<(usize, &'static [&'static str])>> {
+    pub(crate) fn key_positions(&self, argv: &[&[u8]]) -> Option<Vec<(usize, &'static [&'static str])>> {
         if let Some(find) = self.find_keys {
             let flags = self.keys.first().map_or(&[][..], |keys| keys.flags);
             return find(argv).map(|found| found.map(|position| (position, flags)).collect());

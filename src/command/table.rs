@@ -2,8 +2,6 @@
 
 use std::sync::OnceLock;
 
-use bytes::Bytes;
-
 use super::call::unknown_command;
 use super::spec::CommandSpec;
 use super::{
@@ -112,6 +110,13 @@ pub(crate) struct Found {
     pub(crate) slot: usize,
 }
 
+impl Found {
+    /// Whether the first word alone does not say which command is meant.
+    pub(crate) fn is_in_container(&self) -> bool {
+        !self.spec.subcommands.is_empty() || self.spec.name.contains('|')
+    }
+}
+
 /// The first slot of each row: a container's subcommands follow it. One more at the end.
 fn first_slots() -> &'static [usize] {
     static SLOTS: OnceLock<Vec<usize>> = OnceLock::new();
@@ -159,7 +164,7 @@ pub(crate) fn by_name(name: &[u8]) -> Option<&'static CommandSpec> {
 }
 
 /// The command that a request calls. A container without a subcommand is the container itself.
-pub(crate) fn lookup(words: &[Bytes]) -> Result<Found, CommandError> {
+pub(crate) fn lookup(words: &[&[u8]]) -> Result<Found, CommandError> {
     let Some(row) = words.first().and_then(|name| row(name)) else { return Err(unknown_command(words)) };
     let spec = COMMANDS[row];
     let slot = first_slots()[row];
@@ -251,7 +256,7 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case() {
         let found = |words: &[&'static str]| {
-            let words: Vec<_> = words.iter().map(|word| Bytes::from_static(word.as_bytes())).collect();
+            let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
             lookup(&words).map(|found| found.spec.name).map_err(|error| match error {
                 CommandError::Reply(text) => String::from_utf8_lossy(&text).into_owned(),
                 CommandError::Fatal(why) => why.to_string(),

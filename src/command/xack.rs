@@ -23,7 +23,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 };
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (key, group) = (call.key(1), call.word(2).clone());
+    let (key, group) = (call.key(1), call.name(2));
     let acknowledged = match ids(&call.words[3..]) {
         Ok(ids) => call.execute(&XAck { key, group, ids })?,
         // As in Redis: without key or group the ids are not looked at.

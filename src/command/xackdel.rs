@@ -23,8 +23,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (ids, references) = parse(&call.words[3..])?;
-    let removed =
-        call.execute(&XAckDel { key: call.key(1), group: call.word(2).clone(), ids, references })?;
+    let removed = call.execute(&XAckDel { key: call.key(1), group: call.name(2), ids, references })?;
     answer(&mut call.reply, &removed);
     Ok(Outcome::Done)
 }

@@ -77,7 +77,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             trim.finish(false)?;
             return Err(wrong_arity("xadd"));
         };
-        if word.as_ref() == b"*" {
+        if word == b"*" {
             break NewId::Auto;
         }
         if trim.take(word, &mut words)? {
@@ -131,18 +131,18 @@ fn take_once(word: &[u8], words: &mut Words<'_>, given: bool) -> Result<Option<O
         return Err(CommandError::text("ERR IDMP/IDMPAUTO specified multiple times"));
     }
     let option = if by_content { "IDMPAUTO" } else { "IDMP" };
-    let producer = words.value()?.clone();
+    let producer = words.value()?;
     if producer.is_empty() {
         return Err(CommandError::owned(format!("ERR {option} requires a non-empty producer ID")));
     }
     if by_content {
-        return Ok(Some((producer, None)));
+        return Ok(Some((Bytes::copy_from_slice(producer), None)));
     }
-    let iid = words.value()?.clone();
+    let iid = words.value()?;
     if iid.is_empty() {
         return Err(CommandError::text("ERR IDMP requires a non-empty idempotent ID"));
     }
-    Ok(Some((producer, Some(iid))))
+    Ok(Some((Bytes::copy_from_slice(producer), Some(Bytes::copy_from_slice(iid)))))
 }
 
 /// `ms-seq`, `ms` or `ms-*`.

@@ -61,8 +61,8 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     }
     let claimed = call.execute(&XAutoClaim {
         key: call.key(1),
-        group: call.word(2).clone(),
-        consumer: call.word(3).clone(),
+        group: call.name(2),
+        consumer: call.name(3),
         min_idle_ms: u64::try_from(min_idle_ms).unwrap_or(0),
         start,
         count,

@@ -37,7 +37,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 };
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (key, group) = (call.key(1), call.word(2).clone());
+    let (key, group) = (call.key(1), call.name(2));
     let op = match parse(call) {
         Ok(op) => op,
         Err(error) => {
@@ -65,8 +65,8 @@ fn parse(call: &Call<'_, '_>) -> Result<XClaim, CommandError> {
         .ok_or(CommandError::text("ERR Invalid min-idle-time argument for XCLAIM"))?;
     let mut op = XClaim {
         key: call.key(1),
-        group: call.word(2).clone(),
-        consumer: call.word(3).clone(),
+        group: call.name(2),
+        consumer: call.name(3),
         min_idle_ms: u64::try_from(min_idle_ms).unwrap_or(0),
         ids: Vec::new(),
         delivered: None,

@@ -175,7 +175,7 @@ fn start(
     if call.words.len() > words_max {
         return Err(call.subcommand_syntax());
     }
-    match &call.word(4)[..] {
+    match call.word(4) {
         b"$" => Ok(GroupStart::Last),
         word => id(word, 0).map(GroupStart::After),
     }
@@ -183,7 +183,7 @@ fn start(
 
 fn create(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (make_stream, entries_read) = options(call, true)?;
-    let (key, group) = (call.key(2), call.word(3).clone());
+    let (key, group) = (call.key(2), call.name(3));
     let start = match start(call, CREATE_WORDS_MAX, id) {
         Ok(start) => start,
         // Redis looks for the key first.
@@ -197,7 +197,7 @@ fn create(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 
 fn set_id(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let (_, entries_read) = options(call, false)?;
-    let (key, group) = (call.key(2), call.word(3).clone());
+    let (key, group) = (call.key(2), call.name(3));
     let start = match start(call, SETID_WORDS_MAX, id_or_bound) {
         Ok(start) => start,
         // Redis looks for key and group first.
@@ -215,20 +215,20 @@ fn set_id(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn destroy(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let existed = call.execute(&XGroupDestroy { key: call.key(2), group: call.word(3).clone() })?;
+    let existed = call.execute(&XGroupDestroy { key: call.key(2), group: call.name(3) })?;
     call.reply.integer(i64::from(existed));
     Ok(Outcome::Done)
 }
 
 fn create_consumer(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (group, consumer) = (call.word(3).clone(), call.word(4).clone());
+    let (group, consumer) = (call.name(3), call.name(4));
     let created = call.execute(&XGroupCreateConsumer { key: call.key(2), group, consumer })?;
     call.reply.integer(i64::from(created));
     Ok(Outcome::Done)
 }
 
 fn delete_consumer(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (group, consumer) = (call.word(3).clone(), call.word(4).clone());
+    let (group, consumer) = (call.name(3), call.name(4));
     let dropped = call.execute(&XGroupDelConsumer { key: call.key(2), group, consumer })?;
     call.reply.count(dropped);
     Ok(Outcome::Done)

@@ -22,7 +22,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 };
 
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let (producer, iid) = (call.word(2).clone(), call.word(3).clone());
+    let (producer, iid) = (call.name(2), call.name(3));
     if producer.is_empty() {
         return Err(CommandError::text("ERR XIDMPRECORD requires a non-empty producer ID"));
     }

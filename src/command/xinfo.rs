@@ -271,7 +271,7 @@ fn groups(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn consumers(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let consumers = call.execute(&XInfoConsumers { key: call.key(2), group: call.word(3).clone() })?;
+    let consumers = call.execute(&XInfoConsumers { key: call.key(2), group: call.name(3) })?;
     let reply = &mut call.reply;
     reply.array(consumers.len());
     for consumer in consumers {

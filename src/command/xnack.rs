@@ -1,6 +1,5 @@
 //! XNACK: gives pending entries back, so that others get them first.
 
-use bytes::Bytes;
 use claimlog::op::{NackMode, XNack};
 
 use super::args::{Words, ids, integer, is};
@@ -36,7 +35,7 @@ pub(crate) static SPEC: CommandSpec = CommandSpec {
 fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let mode = mode(call.word(3))?;
     let (mut retry_count, mut force) = (None, false);
-    let mut block: Option<&[Bytes]> = None;
+    let mut block: Option<&[&[u8]]> = None;
     let mut words = Words::new(&call.words[4..]);
     while let Some(option) = words.next() {
         if is(option, "IDS") && block.is_none() && words.left() >= 1 {
@@ -60,7 +59,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
     }
     let block = block.ok_or(CommandError::text("ERR syntax error, expected IDS keyword"))?;
-    let (key, group, ids) = (call.key(1), call.word(2).clone(), ids(block)?);
+    let (key, group, ids) = (call.key(1), call.name(2), ids(block)?);
     let released = call.execute(&XNack { key, group, mode, ids, retry_count, force })?;
     call.reply.count(released);
     Ok(Outcome::Done)

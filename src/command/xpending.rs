@@ -1,5 +1,6 @@
 //! XPENDING: what was delivered and not acknowledged.
 
+use bytes::Bytes;
 use claimlog::op::{XPendingRows, XPendingSummary};
 
 use super::args::{SYNTAX, integer, integer_at_least_zero, is, range_end, range_start};
@@ -46,7 +47,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
 }
 
 fn summary(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
-    let summary = call.execute(&XPendingSummary { key: call.key(1), group: call.word(2).clone() })?;
+    let summary = call.execute(&XPendingSummary { key: call.key(1), group: call.name(2) })?;
     let reply = &mut call.reply;
     reply.array(4);
     reply.count(summary.count);
@@ -84,11 +85,11 @@ fn rows(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let last = range_end(call.word(range_at + 1))?;
     let found = call.execute(&XPendingRows {
         key: call.key(1),
-        group: call.word(2).clone(),
+        group: call.name(2),
         first,
         last,
         count,
-        consumer: call.words.get(consumer_at).cloned(),
+        consumer: call.words.get(consumer_at).map(|word| Bytes::copy_from_slice(word)),
         min_idle_ms,
     })?;
     let reply = &mut call.reply;

@@ -1,9 +1,9 @@
 //! XREAD: entries after given ids, of several streams. Also the options that XREADGROUP shares with it.
 
+use bytes::Bytes;
 use std::ops::Range;
 use std::time::Duration;
 
-use bytes::Bytes;
 use claimlog::engine::{BlockingRead, ReadOrWait};
 use claimlog::op::{ReadFrom, ReadLimits, XRead};
 use claimlog::resp::parse_integer;
@@ -46,19 +46,19 @@ pub(crate) struct ReadOptions<'a> {
     /// BLOCK: for how long to wait (`None`: for ever).
     pub(crate) block: Option<Option<Duration>>,
     /// GROUP: group and consumer.
-    pub(crate) group: Option<(&'a Bytes, &'a Bytes)>,
+    pub(crate) group: Option<(&'a [u8], &'a [u8])>,
     pub(crate) no_ack: bool,
     /// CLAIM: how long something must have been pending to be claimed, in milliseconds.
     pub(crate) claim: Option<u64>,
     /// MAXCOUNT and MAXSIZE.
     pub(crate) limits: ReadLimits,
     /// The keys, and as many ids.
-    pub(crate) keys: &'a [Bytes],
-    pub(crate) ids: &'a [Bytes],
+    pub(crate) keys: &'a [&'a [u8]],
+    pub(crate) ids: &'a [&'a [u8]],
 }
 
 /// Reads the options. `reads_group`: the command is XREADGROUP.
-pub(crate) fn options(all: &[Bytes], reads_group: bool) -> Result<ReadOptions<'_>, CommandError> {
+pub(crate) fn options<'a>(all: &'a [&'a [u8]], reads_group: bool) -> Result<ReadOptions<'a>, CommandError> {
     let mut options = ReadOptions::default();
     let mut words = Words::new(&all[1..]);
     loop {
@@ -133,7 +133,7 @@ fn min_idle_ms(word: &[u8]) -> Result<u64, CommandError> {
 const VALUED: [&str; 5] = ["BLOCK", "COUNT", "MAXCOUNT", "MAXSIZE", "CLAIM"];
 
 /// Where the keys are: found by reading the options, since a group or a key may itself be called STREAMS.
-pub(crate) fn find_keys(words: &[Bytes]) -> Option<Range<usize>> {
+pub(crate) fn find_keys(words: &[&[u8]]) -> Option<Range<usize>> {
     let mut at = 1;
     while at < words.len() {
         let word = &words[at];
@@ -182,7 +182,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let options = options(call.words, false)?;
     let mut streams = Vec::with_capacity(options.keys.len());
     for (key, word) in options.keys.iter().zip(options.ids) {
-        let from = match &word[..] {
+        let from = match *word {
             b"$" => ReadFrom::Last,
             b"+" => ReadFrom::LastEntry,
             b">" => {
@@ -193,7 +193,7 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             }
             word => ReadFrom::After(id(word, 0)?),
         };
-        streams.push((key.clone(), from));
+        streams.push((Bytes::copy_from_slice(key), from));
     }
     let ReadOptions { count, block, limits, .. } = options;
     read(call, BlockingRead::Read(XRead { db: call.db(), streams, count, limits }), block)

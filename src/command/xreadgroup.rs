@@ -1,5 +1,6 @@
 //! XREADGROUP: delivers new entries to a consumer, or reads its history again.
 
+use bytes::Bytes;
 use claimlog::EntryId;
 use claimlog::engine::BlockingRead;
 use claimlog::op::{GroupFrom, Key, Refusal, XReadGroup};
@@ -45,8 +46,9 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
     };
     let mut streams = Vec::with_capacity(options.keys.len());
+    let (group, consumer) = (Bytes::copy_from_slice(group), Bytes::copy_from_slice(consumer));
     for (index, (key, word)) in options.keys.iter().zip(options.ids).enumerate() {
-        let from = match &word[..] {
+        let from = match *word {
             b">" => Ok(GroupFrom::New),
             b"$" => Err(meaningless('$')),
             b"+" => Err(meaningless('+')),
@@ -57,13 +59,13 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
             }),
         };
         match from {
-            Ok(from) => streams.push((key.clone(), from)),
+            Ok(from) => streams.push((Bytes::copy_from_slice(key), from)),
             Err(error) => {
                 // Redis goes key by key, and looks for the group before it looks at the id.
                 for key in &options.keys[..=index] {
+                    let key = Bytes::copy_from_slice(key);
                     let asked = Key { db: call.db(), name: key.clone() };
                     if call.existence(asked, group.clone())? != Existence::Group {
-                        let (key, group) = (key.clone(), group.clone());
                         return Err(Refusal::NoSuchGroupToRead { key, group }.into());
                     }
                 }
@@ -72,7 +74,6 @@ fn run(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         }
     }
     let ReadOptions { count, block, limits, no_ack, claim, .. } = options;
-    let (group, consumer) = (group.clone(), consumer.clone());
     let op = XReadGroup { db: call.db(), group, consumer, streams, count, limits, no_ack, claim };
     read(call, BlockingRead::Group(op), block)
 }

@@ -76,7 +76,7 @@ impl TrimWords {
             return Ok(false);
         }
         if is(word, "LIMIT") {
-            let limit = words.value().and_then(|value| integer(value))?;
+            let limit = words.value().and_then(integer)?;
             let limit = u64::try_from(limit);
             self.limit = Some(limit.map_err(|_| CommandError::text("ERR The LIMIT argument must be >= 0."))?);
             return Ok(true);

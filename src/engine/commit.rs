@@ -53,22 +53,25 @@ impl Shared {
         force_sync: bool,
     ) -> Result<Committed, Error> {
         let Some(writer) = writer else { return Err(Error::Closed) };
-        let (chunk, mode) = {
+        let (chunk, mode, first_applied) = {
             let mut core = self.core();
             if let Some(error) = core.ended() {
                 return Err(error.clone());
             }
             let mode = core.settings.sync_mode;
+            let first_applied = core.unwritten_since.take();
             let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
-            (log.take(), mode)
+            (log.take(), mode, first_applied)
         };
         let sync = mode == SyncMode::Always || force_sync;
         let bytes = chunk.len();
+        let last_before = writer.written().last;
         if chunk.is_empty() && !(sync && writer.written().durable < writer.written().last) {
             return Ok(Committed::new(mode, writer.written()));
         }
         let (written, spent) = writer.write(chunk, sync).map_err(Error::failed)?;
         self.commits.fetch_add(1, Ordering::Relaxed);
+        self.timings.note_commit(written.last.get() - last_before.get(), first_applied, &spent);
         let before = self.log_bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
         self.snapshots.note_written(before + bytes as u64);
         if let Some(log) = self.core().log.as_mut() {

@@ -16,6 +16,7 @@ mod room;
 mod snapshots;
 mod snapshotter;
 mod timer;
+mod timings;
 mod touched;
 mod transaction;
 mod turn;
@@ -32,6 +33,7 @@ pub use events::Event;
 pub use options::{Options, Settings, SyncMode};
 pub use room::LogRoom;
 pub use snapshots::{SnapshotError, SnapshotReport, SnapshotStats, StoreStats};
+pub use timings::{CommitStats, Spread};
 pub use transaction::{Transaction, TransactionSize};
 pub use verifier::{Finding, VerifyStats};
 pub use waiters::{BlockingRead, Waiting};
@@ -44,6 +46,7 @@ use self::progress::Progress;
 use self::snapshots::Snapshots;
 use self::snapshotter::Snapshotter;
 use self::timer::Timer;
+use self::timings::Timings;
 use self::verifier::Verifier;
 use crate::error::{Error, OpenError};
 use crate::id::Seq;
@@ -93,6 +96,8 @@ pub struct Stats {
     pub durable: u64,
     /// Commits (chunks written) since the start.
     pub commits: u64,
+    /// Where their time went.
+    pub commit: CommitStats,
     /// Bytes written to the log since the start.
     pub log_bytes_written: u64,
     /// Blocked readers.
@@ -160,6 +165,7 @@ pub(crate) struct Shared {
     bell: helper::Bell,
     timer: Timer,
     commits: AtomicU64,
+    timings: Timings,
     log_bytes_written: AtomicU64,
     /// The directory stays locked until this is taken out.
     lock: Mutex<Option<LockGuard>>,
@@ -201,6 +207,7 @@ impl Engine {
             bell: helper::Bell::default(),
             timer: Timer::default(),
             commits: AtomicU64::new(0),
+            timings: Timings::default(),
             log_bytes_written: AtomicU64::new(0),
             lock: Mutex::new(Some(lock)),
             writer: Mutex::new(Some(log.writer)),
@@ -423,6 +430,7 @@ impl Engine {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let log_bytes_written = self.shared.log_bytes_written.load(Ordering::Relaxed);
+        let commit = self.shared.timings.stats();
         let core = self.shared.core();
         let (awaited_keys, awaited_group_keys) = core.waiters.key_counts();
         Stats {
@@ -433,6 +441,7 @@ impl Engine {
             applied: core.applied().get(),
             durable: self.durable().get(),
             commits: self.shared.commits.load(Ordering::Relaxed),
+            commit,
             log_bytes_written,
             waiters: core.waiters.len() as u64,
             awaited_keys: awaited_keys as u64,
@@ -598,7 +607,11 @@ impl Shared {
             core.log.as_ref().is_some_and(|log| log.pending_bytes() > self.unsynced_bytes_max);
         let owes_readers = core.owes_readers();
         let due_ms = core.next_due_ms();
+        let held_since = core.held_since.take();
         drop(core);
+        if let Some(since) = held_since {
+            self.timings.note_lock(since);
+        }
         then.run();
         self.timer.set(due_ms);
         if owes_readers {

@@ -37,6 +37,7 @@ impl Shared {
                 self.serve_owed();
                 continue;
             }
+            core.begin_turn();
             let now_ms = self.clock.wall_ms();
             if core.ended().is_none()
                 && core.has_expired(now_ms)

@@ -237,6 +237,12 @@ impl<'a> View<'a> {
         row.owner().is_none() || self.idle_ms(row.delivered_ms()) >= min_idle_ms
     }
 
+    /// Whether none of the pending entries of which this is the oldest delivery may be claimed. It is 0 if one of them
+    /// was released.
+    fn is_too_young(&self, oldest_delivered_ms: u64, min_idle_ms: u64) -> bool {
+        oldest_delivered_ms > 0 && self.idle_ms(oldest_delivered_ms) < min_idle_ms
+    }
+
     /// When a consumer was last seen: the later of creation and last activity, unless it was seen since the start.
     fn seen_ms(&self, stream: &Stream, consumer: &Consumer) -> u64 {
         let known = consumer.active_ms.unwrap_or(0).max(consumer.created_ms);

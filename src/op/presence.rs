@@ -1,7 +1,7 @@
 //! When consumers were last seen, and streams last used. Volatile: after a restart a consumer was last seen when it was
 //! created or last got something, whichever is later, and a stream was used at the start.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 use crate::id::{ConsumerNo, StreamNo};
@@ -15,6 +15,8 @@ pub(crate) type ConsumerAt = (StreamNo, ConsumerNo);
 pub(crate) struct Presence {
     seen_ms: HashMap<ConsumerAt, u64>,
     used_ms: RefCell<HashMap<StreamNo, u64>>,
+    /// What was noted last: one stream may be used many times in a millisecond.
+    noted: Cell<Option<(StreamNo, u64)>>,
     sweep_at: usize,
 }
 
@@ -37,7 +39,9 @@ impl Presence {
 
     /// A stream is used.
     pub(crate) fn set_used(&self, stream: StreamNo, now_ms: u64) {
-        self.used_ms.borrow_mut().insert(stream, now_ms);
+        if self.noted.replace(Some((stream, now_ms))) != Some((stream, now_ms)) {
+            self.used_ms.borrow_mut().insert(stream, now_ms);
+        }
     }
 
     /// Whether what is gone should be swept out: when the maps have doubled since the last time.
@@ -60,6 +64,7 @@ impl Presence {
         let mut used = self.used_ms.take();
         self.used_ms.replace(streams.filter_map(|no| used.remove_entry(&no)).collect());
         self.sweep_at = self.len() * 2;
+        self.noted.set(None);
     }
 }
 

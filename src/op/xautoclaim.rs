@@ -48,23 +48,34 @@ impl Op for XAutoClaim {
         let mut claims_left = self.count;
         let mut reply = AutoClaimed { next: EntryId::MIN, entries: Vec::new(), deleted: Vec::new() };
         let mut outcome = BTreeMap::new();
-        for row in group.pending.range_from(self.start)? {
-            let row = *row?;
+        let mut walk = group.pending.walk_from(self.start)?;
+        let mut presence = stream.entries.presence();
+        while let Some(row) = walk.row()? {
             if looks_left == 0 || claims_left == 0 {
                 reply.next = row.id;
                 break;
             }
+            // Rows that are all too young are looked at by counting them, as long as none of their entries may be gone.
+            if view.is_too_young(walk.oldest_delivered_ms(), self.min_idle_ms)
+                && row.id > stream.put_back_from
+                && let Some(through) = presence.whole_through(row.id)?
+            {
+                looks_left -= walk.pass(through, looks_left);
+                continue;
+            }
             looks_left -= 1;
-            let Some(fields) = stream.entries.get(row.id)? else {
+            walk.step();
+            if !presence.contains(row.id)? {
                 view.spend(0)?;
                 claims_left -= 1;
                 outcome.insert(row.id, None);
                 reply.deleted.push(row.id);
                 continue;
-            };
+            }
             if !view.is_idle(&row, self.min_idle_ms) {
                 continue;
             }
+            let Some(fields) = stream.entries.get(row.id)? else { continue };
             view.spend(fields.packed().len())?;
             claims_left -= 1;
             let delivery_count =

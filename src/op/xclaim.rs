@@ -64,7 +64,7 @@ impl Op for XClaim {
         for id in self.ids.iter().copied() {
             let row = match outcome.get(&id) {
                 Some(row) => *row,
-                None => group.pending.get(id)?.copied(),
+                None => group.pending.get(id)?,
             };
             let Some(fields) = view.entry(stream, id)? else {
                 // Gone from the stream: a reference to it is of no use to anyone.

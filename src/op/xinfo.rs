@@ -152,7 +152,7 @@ impl Op for XInfoStreamFull {
             groups.push(GroupInfoFull {
                 info: group_info(stream, group)?,
                 released_count: group.pending.released_count(),
-                pending: group.pending.rows().take(count).map(|row| full_row(group, row)).collect(),
+                pending: group.pending.rows().take(count).map(|row| full_row(group, &row)).collect(),
                 consumers: group
                     .consumers()
                     .map(|consumer| full_consumer(view, (stream, group), consumer, count))

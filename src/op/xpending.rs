@@ -87,9 +87,14 @@ impl Op for XPendingRows {
         };
         match &self.consumer {
             None => {
-                for row in group.pending.range_from(self.first)? {
-                    if !look(row?)? {
+                let mut walk = group.pending.walk_from(self.first)?;
+                while let Some(row) = walk.row()? {
+                    if !look(&row)? {
                         break;
+                    }
+                    match view.is_too_young(walk.oldest_delivered_ms(), self.min_idle_ms) {
+                        true => drop(walk.pass(EntryId::MAX, u64::MAX)),
+                        false => walk.step(),
                     }
                 }
             }
@@ -97,7 +102,7 @@ impl Op for XPendingRows {
                 let Some(consumer) = group.consumer(name)? else { return Decision::read(Vec::new()) };
                 for id in group.pending.owned_from(consumer.no, self.first) {
                     let Some(row) = group.pending.get(id)? else { break };
-                    if !look(row)? {
+                    if !look(&row)? {
                         break;
                     }
                 }

@@ -2,12 +2,10 @@
 //!
 //! Two forms are understood, as in Redis: arrays of bulk strings, which all clients send, and plain lines
 //! (inline commands) for humans and health probes. Arguments of the first form are slices of the read buffer:
-//! nothing is copied. The decoder remembers where it stopped, so bytes are not looked at again and again while
+//! nothing is copied or counted. The decoder remembers where it stopped, so bytes are not looked at again and again while
 //! a large request is still arriving.
 
 use std::fmt;
-
-use bytes::{Buf, Bytes, BytesMut};
 
 use super::parse_integer;
 
@@ -86,44 +84,72 @@ impl fmt::Display for ProtocolError {
 
 impl std::error::Error for ProtocolError {}
 
+/// One request: its words lie where they were received.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    bytes: &'a [u8],
+    places: &'a [(usize, usize)],
+}
+
+impl<'a> Request<'a> {
+    /// The command's name and its arguments; at least one word.
+    pub fn words(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
+        let bytes = self.bytes;
+        self.places.iter().map(move |(start, end)| &bytes[*start..*end])
+    }
+}
+
 /// Cuts requests out of a stream of bytes.
 ///
 /// ```
 /// use claimlog::resp::Decoder;
 /// let mut decoder = Decoder::default();
 /// decoder.buffer().extend_from_slice(b"*2\r\n$4\r\nXLEN\r\n$4\r\njo");
-/// let mut argv = Vec::new();
-/// assert_eq!(decoder.next_request(&mut argv), Ok(false)); // not all there yet
+/// assert!(decoder.next_request()?.is_none()); // not all there yet
 /// decoder.buffer().extend_from_slice(b"bs\r\n");
-/// assert_eq!(decoder.next_request(&mut argv), Ok(true));
-/// assert_eq!(argv, ["XLEN", "jobs"]);
+/// let request = decoder.next_request()?.expect("it is there now");
+/// assert!(request.words().eq([b"XLEN", b"jobs"]));
+/// decoder.consume();
+/// # Ok::<(), claimlog::resp::ProtocolError>(())
 /// ```
 #[derive(Debug, Default)]
 pub struct Decoder {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     limits: Limits,
+    /// Where the request begins that is being read or was handed out. What is before is done with.
+    start: usize,
+    /// Where reading goes on.
+    position: usize,
+    /// How far the line at `position` was searched for its end.
+    searched: usize,
     /// Arguments still to come of the request that is being read; 0 between requests.
     arguments_left: usize,
     /// The length of the argument whose bytes come next, once its header was read.
     bulk_bytes: Option<usize>,
-    /// Where reading goes on. Everything before belongs to the request that is being read.
-    position: usize,
-    /// How far the line at `position` was searched for its end.
-    searched: usize,
     /// Where the arguments read so far lie.
-    arguments: Vec<(usize, usize)>,
+    places: Vec<(usize, usize)>,
+    /// The words of a plain line one behind the other, without quotes and escapes.
+    plain: Vec<u8>,
+    /// A request has been read and not been consumed.
+    complete: Option<Form>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Array,
+    Plain,
 }
 
 impl Decoder {
     /// The buffer to read into, at its end. Only ever append to it.
-    pub fn buffer(&mut self) -> &mut BytesMut {
+    pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
-    /// How many bytes were received and not yet handed out.
+    /// How many bytes were received and are not done with.
     #[must_use]
     pub fn buffered(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - self.start
     }
 
     /// Changes what is accepted from now on.
@@ -133,36 +159,81 @@ impl Decoder {
 
     /// Gives back the memory of a large request that is done with.
     pub fn shrink(&mut self, bytes_max: usize) {
-        if self.buffer.is_empty() && self.buffer.capacity() > bytes_max {
-            self.buffer = BytesMut::new();
+        if self.buffered() == 0 && self.buffer.capacity() > bytes_max {
+            self.buffer = Vec::new();
+            (self.start, self.position, self.searched) = (0, 0, 0);
         }
-        if self.arguments.is_empty() && self.arguments.capacity() > ARGUMENTS_KEPT {
-            self.arguments = Vec::new();
+        if self.places.is_empty() && self.places.capacity() > ARGUMENTS_KEPT {
+            self.places = Vec::new();
+        }
+        if self.complete.is_none() && self.plain.capacity() > bytes_max {
+            self.plain = Vec::new();
         }
     }
 
-    /// Puts the next request into `argv`, whatever was in it before. `false`: it is not all there yet.
-    /// A request is never empty.
+    /// The next request; the same one again until it is consumed. `None`: it is not all there yet. A request is never
+    /// empty.
     ///
     /// # Errors
     /// [`ProtocolError`]: this and everything after it can't be understood.
-    pub fn next_request(&mut self, argv: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
-        argv.clear();
+    pub fn next_request(&mut self) -> Result<Option<Request<'_>>, ProtocolError> {
+        if self.complete.is_none() && !self.read()? {
+            self.move_up();
+            return Ok(None);
+        }
+        let bytes = if self.complete == Some(Form::Plain) { &self.plain } else { &self.buffer };
+        Ok(Some(Request { bytes, places: &self.places }))
+    }
+
+    /// The request that was handed out is done with.
+    pub fn consume(&mut self) {
+        if self.complete.take().is_some() {
+            self.places.clear();
+            self.plain.clear();
+            self.begin_at(self.position);
+        }
+    }
+
+    /// The next request begins there.
+    fn begin_at(&mut self, position: usize) {
+        (self.start, self.position, self.searched) = (position, position, position);
+    }
+
+    /// Drops what is done with; what is left of the buffer is the beginning of a request.
+    fn move_up(&mut self) {
+        if self.start > 0 {
+            let left = self.buffer.len() - self.start;
+            self.buffer.copy_within(self.start.., 0);
+            self.buffer.truncate(left);
+            for (start, end) in &mut self.places {
+                *start -= self.start;
+                *end -= self.start;
+            }
+            self.position -= self.start;
+            self.searched = self.searched.saturating_sub(self.start);
+            self.start = 0;
+        }
+    }
+
+    /// Reads on. `true`: a request is complete.
+    fn read(&mut self) -> Result<bool, ProtocolError> {
         loop {
             if self.arguments_left == 0 {
-                let Some(&first) = self.buffer.first() else { return Ok(false) };
+                let Some(&first) = self.buffer.get(self.position) else { return Ok(false) };
                 if first != b'*' {
-                    if !self.inline(argv)? {
+                    if !self.inline()? {
                         return Ok(false);
                     }
-                    if argv.is_empty() {
+                    if self.places.is_empty() {
+                        self.begin_at(self.position);
                         continue;
                     }
+                    self.complete = Some(Form::Plain);
                     return Ok(true);
                 }
                 let Some(count) = self.array_header()? else { return Ok(false) };
                 if count == 0 {
-                    self.start_over();
+                    self.begin_at(self.position);
                     continue;
                 }
                 self.arguments_left = count;
@@ -172,35 +243,29 @@ impl Decoder {
                     return Ok(false);
                 }
             }
-            let request = self.buffer.split_to(self.position).freeze();
-            argv.extend(self.arguments.drain(..).map(|(start, end)| request.slice(start..end)));
-            self.start_over();
+            self.complete = Some(Form::Array);
             return Ok(true);
         }
     }
 
-    /// Forgets the bytes up to `position`, between two requests.
-    fn start_over(&mut self) {
-        self.position = 0;
-        self.searched = 0;
-    }
-
-    /// `*3\r\n`: how many arguments the request has. Consumes the header of an empty one.
+    /// `*3\r\n`: how many arguments the request has.
     fn array_header(&mut self) -> Result<Option<usize>, ProtocolError> {
-        let Some(end) = self.header_end(ProtocolError::ArrayHeader)? else { return Ok(None) };
-        let count = parse_integer(&self.buffer[1..end]).filter(|count| *count <= ARGUMENTS_MAX);
-        let count = count.ok_or(ProtocolError::ArrayLength)?;
+        let count = match self.short_header() {
+            Some(count) => i64::from(count),
+            None => {
+                let Some(end) = self.header_end(ProtocolError::ArrayHeader)? else { return Ok(None) };
+                let count = parse_integer(&self.buffer[self.position + 1..end]);
+                self.go_to(end + 2);
+                count.ok_or(ProtocolError::ArrayLength)?
+            }
+        };
+        if count > ARGUMENTS_MAX {
+            return Err(ProtocolError::ArrayLength);
+        }
         if count > UNAUTHENTICATED_ARGUMENTS_MAX && !self.limits.authenticated {
             return Err(ProtocolError::UnauthenticatedArrayLength);
         }
-        let count = usize::try_from(count).unwrap_or(0);
-        if count == 0 {
-            self.buffer.advance(end + 2);
-        } else {
-            self.position = end + 2;
-            self.searched = self.position;
-        }
-        Ok(Some(count))
+        Ok(Some(usize::try_from(count).unwrap_or(0)))
     }
 
     /// `$5\r\nhello\r\n`: one argument, if all of it is there.
@@ -208,33 +273,69 @@ impl Decoder {
         let bytes = match self.bulk_bytes {
             Some(bytes) => bytes,
             None => {
-                let Some(end) = self.header_end(ProtocolError::BulkHeader)? else { return Ok(false) };
-                let header = &self.buffer[self.position..end];
-                if header.first() != Some(&b'$') {
-                    return Err(ProtocolError::NoBulk(header.first().copied().unwrap_or(b'\r')));
-                }
-                let bytes = parse_integer(&header[1..]).ok_or(ProtocolError::BulkLength)?;
-                if u64::try_from(bytes).map_or(true, |bytes| bytes > self.limits.bulk_bytes_max) {
-                    return Err(ProtocolError::BulkLength);
-                }
-                if bytes > UNAUTHENTICATED_BULK_BYTES_MAX && !self.limits.authenticated {
-                    return Err(ProtocolError::UnauthenticatedBulkLength);
-                }
-                self.position = end + 2;
-                self.searched = self.position;
-                *self.bulk_bytes.insert(usize::try_from(bytes).map_err(|_| ProtocolError::BulkLength)?)
+                let Some(bytes) = self.bulk_header()? else { return Ok(false) };
+                *self.bulk_bytes.insert(bytes)
             }
         };
         // The two bytes after the argument are skipped unseen, as Redis does.
         if self.buffer.len() - self.position < bytes + 2 {
             return Ok(false);
         }
-        self.arguments.push((self.position, self.position + bytes));
-        self.position += bytes + 2;
-        self.searched = self.position;
+        self.places.push((self.position, self.position + bytes));
+        self.go_to(self.position + bytes + 2);
         self.bulk_bytes = None;
         self.arguments_left -= 1;
         Ok(true)
+    }
+
+    /// `$5\r\n`: how long an argument is.
+    fn bulk_header(&mut self) -> Result<Option<usize>, ProtocolError> {
+        let short = if self.buffer.get(self.position) == Some(&b'$') { self.short_header() } else { None };
+        let bytes = match short {
+            Some(bytes) => i64::from(bytes),
+            None => {
+                let Some(end) = self.header_end(ProtocolError::BulkHeader)? else { return Ok(None) };
+                let header = &self.buffer[self.position..end];
+                if header.first() != Some(&b'$') {
+                    return Err(ProtocolError::NoBulk(header.first().copied().unwrap_or(b'\r')));
+                }
+                let bytes = parse_integer(&header[1..]).ok_or(ProtocolError::BulkLength)?;
+                self.go_to(end + 2);
+                bytes
+            }
+        };
+        if u64::try_from(bytes).map_or(true, |bytes| bytes > self.limits.bulk_bytes_max) {
+            return Err(ProtocolError::BulkLength);
+        }
+        if bytes > UNAUTHENTICATED_BULK_BYTES_MAX && !self.limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        usize::try_from(bytes).map(Some).map_err(|_| ProtocolError::BulkLength)
+    }
+
+    fn go_to(&mut self, position: usize) {
+        self.position = position;
+        self.searched = position;
+    }
+
+    /// The number in the header at `position`, if that is one of at most four digits, as nearly all are, and its line is
+    /// all there. Whatever else it may be is left to [`Decoder::header_end`].
+    fn short_header(&mut self) -> Option<u16> {
+        let line = self.buffer.get(self.position + 1..)?;
+        let mut value = 0;
+        for (at, byte) in line.iter().take(5).enumerate() {
+            match byte {
+                b'0'..=b'9' if at < 4 && (at == 0 || value > 0) => {
+                    value = value * 10 + u16::from(byte - b'0');
+                }
+                b'\r' if at > 0 && line.len() > at + 1 => {
+                    self.go_to(self.position + at + 3);
+                    return Some(value);
+                }
+                _ => return None,
+            }
+        }
+        None
     }
 
     /// Where the header line at `position` ends, once the two bytes of its line end are there.
@@ -248,28 +349,32 @@ impl Decoder {
         Ok(found.filter(|end| end + 2 <= self.buffer.len()))
     }
 
-    /// A plain line. `argv` stays empty for an empty one.
-    fn inline(&mut self, argv: &mut Vec<Bytes>) -> Result<bool, ProtocolError> {
-        let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
-        let end = found.map_or(self.buffer.len(), |offset| self.searched + offset);
-        if end > INLINE_BYTES_MAX {
+    /// A plain line. There are no words in an empty one.
+    fn inline(&mut self) -> Result<bool, ProtocolError> {
+        let from = self.searched.max(self.position);
+        let found = self.buffer[from..].iter().position(|byte| *byte == b'\n');
+        let end = found.map_or(self.buffer.len(), |offset| from + offset);
+        if end - self.position > INLINE_BYTES_MAX {
             return Err(ProtocolError::InlineTooLong);
         }
         self.searched = end;
         if found.is_none() {
             return Ok(false);
         }
-        let line = self.buffer.split_to(end);
-        self.buffer.advance(1);
-        self.start_over();
-        split_words(line.strip_suffix(b"\r").unwrap_or(&line), argv)?;
+        let line = &self.buffer[self.position..end];
+        split_words(line.strip_suffix(b"\r").unwrap_or(line), &mut self.plain, &mut self.places)?;
+        self.go_to(end + 1);
         Ok(true)
     }
 }
 
 /// Splits a line into words by Redis's rules: `"..."` with escapes, `'...'` with `\'` only; a closing quote
-/// must end its word.
-fn split_words(line: &[u8], argv: &mut Vec<Bytes>) -> Result<(), ProtocolError> {
+/// must end its word. They go one behind the other into `words`.
+fn split_words(
+    line: &[u8],
+    words: &mut Vec<u8>,
+    places: &mut Vec<(usize, usize)>,
+) -> Result<(), ProtocolError> {
     let mut rest = line;
     loop {
         while let [first, tail @ ..] = rest {
@@ -282,9 +387,9 @@ fn split_words(line: &[u8], argv: &mut Vec<Bytes>) -> Result<(), ProtocolError> 
         if rest.first().is_none_or(|byte| *byte == 0) {
             return Ok(());
         }
-        let mut word = Vec::new();
-        rest = take_word(rest, &mut word)?;
-        argv.push(word.into());
+        let start = words.len();
+        rest = take_word(rest, words)?;
+        places.push((start, words.len()));
     }
 }
 
@@ -376,18 +481,18 @@ fn hex_digit(byte: u8) -> u8 {
 pub fn decode_all<'a>(
     pieces: impl IntoIterator<Item = &'a [u8]>,
     limits: Limits,
-) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
     let mut decoder = Decoder { limits, ..Decoder::default() };
     let mut requests = Vec::new();
-    let mut argv = Vec::new();
     for piece in pieces {
         decoder.buffer().extend_from_slice(piece);
         loop {
-            match decoder.next_request(&mut argv) {
-                Ok(true) => requests.push(std::mem::take(&mut argv)),
-                Ok(false) => break,
+            match decoder.next_request() {
+                Ok(Some(request)) => requests.push(request.words().map(<[u8]>::to_vec).collect()),
+                Ok(None) => break,
                 Err(error) => return (requests, Some(error)),
             }
+            decoder.consume();
         }
     }
     (requests, None)
@@ -397,7 +502,7 @@ pub fn decode_all<'a>(
 mod tests {
     use super::*;
 
-    fn decode(bytes: &[u8]) -> (Vec<Vec<Bytes>>, Option<ProtocolError>) {
+    fn decode(bytes: &[u8]) -> (Vec<Vec<Vec<u8>>>, Option<ProtocolError>) {
         decode_all([bytes], Limits::default())
     }
 
@@ -481,8 +586,25 @@ mod tests {
         let mut decoder = Decoder::default();
         decoder.buffer().extend_from_slice(b"*2\r\n$4\r\nXLEN\r\n$4\r\njobs\r\n");
         let range = decoder.buffer().as_ptr_range();
-        let mut argv = Vec::new();
-        assert_eq!(decoder.next_request(&mut argv), Ok(true));
-        assert!(argv.iter().all(|argument| range.contains(&argument.as_ptr())));
+        let request = decoder.next_request().unwrap().expect("all of it is there");
+        assert!(request.words().all(|word| range.contains(&word.as_ptr())));
+    }
+
+    #[test]
+    fn a_request_stays_until_it_is_consumed() {
+        let mut decoder = Decoder::default();
+        decoder.buffer().extend_from_slice(b"one\r\n*1\r\n$3\r\ntwo\r\n*1\r\n$5\r\nth");
+        for wanted in ["one", "two"] {
+            for _ in 0..2 {
+                let request = decoder.next_request().unwrap().expect("it is there");
+                assert!(request.words().eq([wanted.as_bytes()]));
+            }
+            decoder.consume();
+        }
+        assert!(decoder.next_request().unwrap().is_none());
+        assert_eq!(decoder.buffered(), b"*1\r\n$5\r\nth".len());
+        decoder.buffer().extend_from_slice(b"ree\r\n");
+        let request = decoder.next_request().unwrap().expect("the rest has come");
+        assert!(request.words().eq([b"three"]));
     }
 }

@@ -7,7 +7,7 @@ mod decode;
 mod encode;
 
 pub use decode::{
-    ARGUMENTS_MAX, Decoder, INLINE_BYTES_MAX, Limits, ProtocolError, UNAUTHENTICATED_ARGUMENTS_MAX,
+    ARGUMENTS_MAX, Decoder, INLINE_BYTES_MAX, Limits, ProtocolError, Request, UNAUTHENTICATED_ARGUMENTS_MAX,
     UNAUTHENTICATED_BULK_BYTES_MAX, decode_all,
 };
 pub use encode::{Encoder, Protocol};

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use claimlog::Error;
 use claimlog::Seq;
 use claimlog::engine::Ticket;
 use claimlog::op::StreamRead;
-use claimlog::resp::{Decoder, Encoder, Limits};
+use claimlog::resp::{Decoder, Encoder, Limits, ProtocolError};
+use smallvec::SmallVec;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -28,6 +28,8 @@ use crate::command::{Client, Outcome, Reading, Session, dispatch, stats_add};
 
 /// How much is read at a time.
 const READ_BYTES: usize = 16 * 1024;
+/// Requests with more words than this need an allocation for where they are.
+const WORDS_ON_STACK: usize = 16;
 /// A connection with more unsent replies than this executes nothing until they have left: what a client does not
 /// read, it can't make grow.
 pub(crate) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
@@ -111,7 +113,7 @@ enum Then {
     Read(fn(&mut Encoder<'_>, &[StreamRead])),
     /// Encode this when the time is over.
     Answer(fn(&mut Encoder<'_>)),
-    /// A pause holds it up: run it then. Its words are still there.
+    /// A pause holds it up: run it then. The decoder still has it.
     Again,
 }
 
@@ -131,7 +133,6 @@ struct Connection {
     socket: OwnedReadHalf,
     session: Session,
     decoder: Decoder,
-    words: Vec<Bytes>,
     blocked: Option<Blocked>,
     /// The reply of the last command is not wanted, also if it comes later (CLIENT REPLY).
     mute: bool,
@@ -166,7 +167,6 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         socket,
         session: Session::new(client, no_password),
         decoder: Decoder::default(),
-        words: Vec::new(),
         blocked: None,
         mute: false,
         held_back: false,
@@ -287,10 +287,9 @@ impl Connection {
         }
         self.session.client.blocked.set(false);
         self.session.client.paused.set(false);
-        match server.has_failed() {
-            Some(why) => self.fail(why),
-            None => self.execute_one(&server),
-        }
+        server.context.begin_pass();
+        // It was understood when it was held up.
+        let _ = self.execute_one(&server);
         // It may wait for something else now, or for the end of another pause.
         self.poll_blocked(task);
     }
@@ -344,19 +343,14 @@ impl Connection {
         let server = self.server.clone();
         self.held_back = false;
         self.set_limits();
+        server.context.begin_pass();
         while self.blocked.is_none() && !self.closing && !self.session.client.killed.get() {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
                 self.held_back = true;
                 break;
             }
-            match self.decoder.next_request(&mut self.words) {
-                Ok(true) => match server.has_failed() {
-                    Some(why) => self.fail(why),
-                    None => {
-                        self.execute_one(&server);
-                        self.drop_if_unread();
-                    }
-                },
+            match self.execute_one(&server) {
+                Ok(true) => self.drop_if_unread(),
                 Ok(false) => break,
                 Err(error) => {
                     self.reply(Seq::ZERO, |reply| reply.error(error.to_string().as_bytes()));
@@ -371,24 +365,31 @@ impl Connection {
 
     fn note_received(&mut self) {
         let client = &self.session.client;
-        client.received_bytes.set(self.decoder.buffered());
-        let buffer = self.decoder.buffer();
-        client.free_bytes.set(buffer.capacity() - buffer.len());
+        let buffered = self.decoder.buffered();
+        client.received_bytes.set(buffered);
+        client.free_bytes.set(self.decoder.buffer().capacity() - buffered);
     }
 
-    fn execute_one(&mut self, server: &Server) {
-        let mut output = self.wire.output.borrow_mut();
+    /// Executes the next command; `false` if it is not all there yet.
+    fn execute_one(&mut self, server: &Server) -> Result<bool, ProtocolError> {
+        let Some(request) = self.decoder.next_request()? else { return Ok(false) };
+        if let Some(why) = server.has_failed() {
+            self.fail(why);
+            return Ok(true);
+        }
         let was_authenticated = self.session.authenticated;
-        let done = dispatch(&mut self.session, &server.context, &self.words, output.buffer());
+        let words: SmallVec<[&[u8]; WORDS_ON_STACK]> = request.words().collect();
+        let mut output = self.wire.output.borrow_mut();
+        let done = dispatch(&mut self.session, &server.context, &words, output.buffer());
         output.park(done.after);
-        drop(output);
+        drop((output, words));
         if let Ok(Outcome::Postpone { time }) = done.outcome {
             self.session.client.paused.set(true);
-            return self.block(Some(time), done.slot, Then::Again);
+            self.block(Some(time), done.slot, Then::Again);
+            return Ok(true);
         }
+        self.decoder.consume();
         self.mute = done.mute;
-        // The words are slices of the read buffer: let go of it.
-        self.words.clear();
         if was_authenticated != self.session.authenticated {
             // Counts for the rest of what was received too.
             self.set_limits();
@@ -411,6 +412,7 @@ impl Connection {
             }
             Err(why) => self.fail(why),
         }
+        Ok(true)
     }
 
     /// Drops the client if more of its replies wait than may.

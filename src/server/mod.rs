@@ -56,6 +56,8 @@ pub(crate) struct Server {
     parked: RefCell<Vec<Rc<Wire>>>,
     /// Something waits for a commit.
     commit_wanted: Notify,
+    /// How many commands there had been at the last commit.
+    commands_committed: Cell<u64>,
     /// No new connections and requests any more.
     stopping: Cell<bool>,
     stop: Notify,
@@ -156,6 +158,7 @@ async fn run(
         reopen,
         parked: RefCell::default(),
         commit_wanted: Notify::new(),
+        commands_committed: Cell::new(0),
         stopping: Cell::new(false),
         stop: Notify::new(),
         failed: RefCell::default(),

@@ -7,7 +7,7 @@ use super::pending::Pending;
 use super::stream::Stream;
 use super::tree::{Needs, Stamp, Trash};
 use super::{Database, Misfit, State};
-use crate::fields::Fields;
+use crate::fields::PackedFields;
 use crate::id::{ConsumerNo, DbNo, EntryId, Seq, StreamNo};
 use crate::record::{Blob, ClaimedRow, Cursor, GroupAt, Record, ReleasedRow, StreamAt};
 
@@ -53,6 +53,9 @@ impl State {
                     format!("{last_id} is below the last entry")
                 })?;
                 self.change_stream(seq, *stream, |stream, _, _| {
+                    if *last_id < stream.last_id {
+                        stream.put_back_from = stream.put_back_from.max(stream.last_id);
+                    }
                     stream.last_id = *last_id;
                     stream.entries_added = *entries_added;
                     stream.max_deleted_id = *max_deleted_id;
@@ -252,10 +255,10 @@ impl State {
     ) -> Applied {
         let last_id = self.stream(at)?.last_id;
         ensure(id > last_id, || format!("entry {id} is not above {last_id} in stream {}", at.no))?;
-        let fields = Fields::from_packed(owned(fields));
-        let fields = fields.ok_or_else(|| Misfit(format!("the fields of entry {id} are not well formed")))?;
+        let fields = PackedFields::new(fields.as_slice())
+            .ok_or_else(|| Misfit(format!("the fields of entry {id} are not well formed")))?;
         self.change_stream(seq, at, |stream, stamp, _| {
-            stream.entries.append(id, &fields, opens_node, stamp)?;
+            stream.entries.append(id, fields, opens_node, stamp)?;
             stream.last_id = id;
             stream.entries_added = stream.entries_added.saturating_add(1);
             Ok(())

@@ -39,6 +39,12 @@ impl Summary for EntryCount {
         self.live += other.live;
         self.nodes += other.nodes;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.live = self.live - before.live + after.live;
+        self.nodes = self.nodes - before.nodes + after.nodes;
+        true
+    }
 }
 
 /// Entries that are stored, trimmed and forgotten together.
@@ -157,11 +163,11 @@ impl Entries {
     pub(super) fn append(
         &mut self,
         id: EntryId,
-        fields: &Fields,
+        fields: PackedFields<'_>,
         opens_node: bool,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        self.pages.change(&EntryId::MAX, stamp, |page, _| page.append(id, fields.as_packed(), opens_node))
+        self.pages.change(&EntryId::MAX, stamp, |page, _| page.append(id, fields, opens_node))
     }
 
     /// Appends entries, each above all before it and each as the batch that it names would, as long as `next` gives some.
@@ -231,6 +237,11 @@ impl Entries {
     /// Whether an entry is there.
     pub(crate) fn contains(&self, id: EntryId) -> Result<bool, Needs> {
         Ok(self.find(id)?.is_some())
+    }
+
+    /// Tells which entries there are.
+    pub(crate) fn presence(&self) -> Presence<'_> {
+        Presence { entries: self, nodes: &[], ids: None }
     }
 
     /// The pairs of an entry.
@@ -441,6 +452,48 @@ impl Entries {
     }
 }
 
+/// Tells which entries there are, and is quick where it is asked for ascending ids.
+#[derive(Debug)]
+pub(crate) struct Presence<'a> {
+    entries: &'a Entries,
+    /// The node that had the last id asked for between its ends, and those that follow on its page.
+    nodes: &'a [Node],
+    /// The ids in it, if they had to be looked at.
+    ids: Option<Vec<EntryId>>,
+}
+
+impl<'a> Presence<'a> {
+    /// The node in which an entry is, if it is anywhere.
+    fn node_of(&mut self, id: EntryId) -> Result<Option<&'a Node>, Needs> {
+        let covers = |node: &&Node| node.master_id <= id && id <= node.last_id;
+        if let Some(node) = self.nodes.first().filter(covers) {
+            return Ok(Some(node));
+        }
+        self.ids = None;
+        self.nodes = self.nodes.get(1..).unwrap_or_default();
+        if self.nodes.first().filter(covers).is_none() {
+            let page = self.entries.pages.leaf(&id)?;
+            let nodes = page.and_then(|page| page.node_at(id).map(|at| &page.nodes[at..]));
+            self.nodes = nodes.unwrap_or_default();
+        }
+        Ok(self.nodes.first().filter(covers))
+    }
+
+    /// Whether an entry is there.
+    pub(crate) fn contains(&mut self, id: EntryId) -> Result<bool, Needs> {
+        let Some(node) = self.node_of(id)? else { return Ok(false) };
+        let ids = self.ids.get_or_insert_with(|| node.live().map(|entry| entry.id).collect());
+        Ok(ids.binary_search(&id).is_ok())
+    }
+
+    /// The id up to which nothing is missing of what was ever added from this id on, if that can be told without looking
+    /// at entries. It can't where ids were given out twice: see `Stream::put_back_from`.
+    pub(crate) fn whole_through(&mut self, id: EntryId) -> Result<Option<EntryId>, Needs> {
+        // Whatever is added goes to the last node. So what was added between the ends of one went into it.
+        Ok(self.node_of(id)?.filter(|node| node.deleted == 0).map(|node| node.last_id))
+    }
+}
+
 /// Whether a visitor goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visit {
@@ -456,8 +509,11 @@ impl Page {
             sealed => {
                 let mut bytes = 0;
                 if let Some(sealed) = sealed {
-                    sealed.packed.shrink_to_fit();
                     bytes = sealed.packed.len();
+                    if sealed.packed.capacity() > bytes + bytes / 4 {
+                        // A copy: an allocator may leave what shrinks where it is, in a block of twice the size.
+                        sealed.packed = sealed.packed.as_slice().to_vec();
+                    }
                     if sealed.last_id >= id {
                         sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
                     }

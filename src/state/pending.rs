@@ -5,95 +5,30 @@
 //! never dumped, and rebuilt when a snapshot is loaded. Nobody outside this file can change one without the others
 //! (I6).
 
-use imbl::{OrdMap, OrdSet};
+use std::collections::BTreeMap;
+
+use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
-use super::rows::{Row, Rows};
-use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree};
+use super::index::{Index, Place};
+use super::pending_page::{NOBODY, PendingTree};
+pub(crate) use super::pending_page::{Pending, PendingWalk};
+use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped};
 use crate::id::{ConsumerNo, EntryId};
-
-/// A delivered entry that nobody has acknowledged: owned by a consumer since its delivery, or released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Pending {
-    pub(crate) id: EntryId,
-    /// Whose it is; [`NOBODY`] if it was released.
-    holder: ConsumerNo,
-    /// Since when (Unix ms); its place in the order of releases if it was released.
-    since: u64,
-    pub(crate) delivery_count: u64,
-}
-
-/// Numbers of consumers begin at 1.
-const NOBODY: ConsumerNo = ConsumerNo::ZERO;
-
-impl Pending {
-    /// A row that a consumer owns.
-    pub(crate) fn owned(id: EntryId, owner: ConsumerNo, delivered_ms: u64, delivery_count: u64) -> Self {
-        Self { id, holder: owner, since: delivered_ms, delivery_count }
-    }
-
-    /// Who owns it; nobody if it was released.
-    pub(crate) fn owner(&self) -> Option<ConsumerNo> {
-        (self.holder != NOBODY).then_some(self.holder)
-    }
-
-    /// When it was delivered (Unix ms); 0 if it was released.
-    pub(crate) fn delivered_ms(&self) -> u64 {
-        if self.holder == NOBODY { 0 } else { self.since }
-    }
-}
-
-/// What the pages above know of pending rows: enough to pass over those that are too young.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PendingOutline {
-    pub(crate) count: u64,
-    pub(crate) oldest_delivered_ms: u64,
-}
-
-impl Default for PendingOutline {
-    fn default() -> Self {
-        Self { count: 0, oldest_delivered_ms: u64::MAX }
-    }
-}
-
-impl Summary for PendingOutline {
-    fn add(&mut self, other: &Self) {
-        self.count += other.count;
-        self.oldest_delivered_ms = self.oldest_delivered_ms.min(other.oldest_delivered_ms);
-    }
-}
-
-impl Row for Pending {
-    type Key = EntryId;
-    type Summary = PendingOutline;
-    const LEAF_ROWS_MAX: usize = 256;
-
-    fn key(&self) -> &EntryId {
-        &self.id
-    }
-
-    fn bytes(&self) -> u64 {
-        // Measured: a row, and its places in the lists by owner and by delivery, which are half full where ids ascend.
-        200
-    }
-
-    fn count(&self, summary: &mut PendingOutline) {
-        summary.add(&PendingOutline { count: 1, oldest_delivered_ms: self.delivered_ms() });
-    }
-}
 
 /// A pending entries list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PendingList {
-    rows: Tree<Rows<Pending>>,
+    rows: PendingTree,
+    /// For each owner of any its ids, behind a 0.
     #[serde(skip)]
-    by_owner: OrdMap<ConsumerNo, OrdSet<EntryId>>,
-    /// Those that are owned, oldest delivery first.
+    by_owner: OrdMap<ConsumerNo, Index>,
+    /// Those that are owned, by the time of their delivery (Unix ms).
     #[serde(skip)]
-    by_delivery: OrdSet<(u64, EntryId)>,
-    /// Those that were released, first come first, by their place in the order.
+    by_delivery: Index,
+    /// Those that were released, by their place in the order of releases.
     #[serde(skip)]
-    released: OrdMap<u64, EntryId>,
+    released: Index,
 }
 
 impl PendingList {
@@ -108,31 +43,33 @@ impl PendingList {
     }
 
     /// The row of an entry.
-    pub(crate) fn get(&self, id: EntryId) -> Result<Option<&Pending>, Needs> {
-        self.rows.get(&id)
+    pub(crate) fn get(&self, id: EntryId) -> Result<Option<Pending>, Needs> {
+        self.rows.get(id)
     }
 
     /// The smallest and the largest pending id.
     pub(crate) fn ends(&self) -> Result<Option<(EntryId, EntryId)>, Needs> {
-        Ok(self.rows.first_row()?.zip(self.rows.last_row()?).map(|(first, last)| (first.id, last.id)))
+        self.rows.ends()
     }
 
-    /// The rows from an id on, ascending.
-    pub(crate) fn range_from(
-        &self,
-        id: EntryId,
-    ) -> Result<impl Iterator<Item = Result<&Pending, Needs>> + use<'_>, Needs> {
-        self.rows.range_from(&id)
+    /// The place of the first row from an id on.
+    pub(crate) fn walk_from(&self, id: EntryId) -> Result<PendingWalk<'_>, Needs> {
+        self.rows.walk_from(id)
     }
 
-    /// All rows, ascending.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Pending> {
-        self.rows.rows()
+    /// All rows, ascending. For state that is wholly here: stops at a page that is away.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = Pending> + use<'_> {
+        let mut walk = self.rows.walk_from(EntryId::MIN).ok();
+        std::iter::from_fn(move || {
+            let row = walk.as_mut()?.row().ok().flatten();
+            walk.as_mut()?.step();
+            row
+        })
     }
 
     /// How many entries a consumer owns.
     pub(crate) fn owned_count(&self, owner: ConsumerNo) -> u64 {
-        self.by_owner.get(&owner).map_or(0, |ids| ids.len() as u64)
+        self.by_owner.get(&owner).map_or(0, Index::len)
     }
 
     /// The ids that a consumer owns, from one on, ascending.
@@ -141,47 +78,46 @@ impl PendingList {
         owner: ConsumerNo,
         id: EntryId,
     ) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range(id..).copied())
+        self.by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range_from((0, id)).map(|(_, id)| id))
     }
 
     /// How many were released.
     pub(crate) fn released_count(&self) -> u64 {
-        self.released.len() as u64
+        self.released.len()
     }
 
     /// The ids that were released, first come first.
     pub(crate) fn released(&self) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.released.values().copied()
+        self.released.range_from((0, EntryId::MIN)).map(|(_, id)| id)
     }
 
     /// The ids that are owned and were delivered no later than that (Unix ms), oldest delivery first.
     pub(crate) fn delivered_by(&self, latest_ms: u64) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.by_delivery.range(..=(latest_ms, EntryId::MAX)).map(|(_, id)| *id)
+        let from_first = self.by_delivery.range_from((0, EntryId::MIN));
+        from_first.take_while(move |(at_ms, _)| *at_ms <= latest_ms).map(|(_, id)| id)
     }
 
     /// The first delivery (Unix ms), of those that are owned.
     pub(crate) fn first_delivery(&self) -> Option<u64> {
-        self.by_delivery.get_min().map(|(at, _)| *at)
+        self.by_delivery.range_from((0, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
     }
 
     /// The first delivery after that time (Unix ms), of those that are owned.
     pub(crate) fn next_delivery_after(&self, ms: u64) -> Option<u64> {
-        self.by_delivery.range((ms.checked_add(1)?, EntryId::MIN)..).next().map(|(at, _)| *at)
+        self.by_delivery.range_from((ms.checked_add(1)?, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
     }
 
     /// Puts a row in its place: a new one, or another owner, time or count for one that is there.
     pub(super) fn put(&mut self, row: Pending, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
-        let before = self.rows.insert(row, stamp)?;
+        let before = self.rows.put(&row, stamp)?;
         if let Some(before) = &before {
             if before.holder == row.holder && row.holder != NOBODY {
-                self.by_delivery.remove(&(before.since, row.id));
-                self.by_delivery.insert((row.since, row.id));
-                return Ok(());
+                self.by_delivery.remove((before.since, row.id))?;
+                return self.by_delivery.insert((row.since, row.id));
             }
-            self.unlist(before);
+            self.unlist(before)?;
         }
-        self.list(&row);
-        Ok(())
+        self.list(&row)
     }
 
     /// Takes a row's owner away, and puts it at the end of those that were released.
@@ -191,23 +127,23 @@ impl PendingList {
         delivery_count: u64,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        let place = self.released.get_max().map_or(0, |(last, _)| *last) + 1;
+        let place = self.released.last().map_or(0, |(last, _)| last) + 1;
         self.put(Pending { id, holder: NOBODY, since: place, delivery_count }, stamp)
     }
 
     /// Takes a row out; answers whether it was there.
     pub(super) fn remove(&mut self, id: EntryId, stamp: &mut Stamp<'_>) -> Result<bool, Needs> {
-        let Some(row) = self.rows.remove(&id, stamp)? else { return Ok(false) };
-        self.unlist(&row);
+        let Some(row) = self.rows.take(id, stamp)? else { return Ok(false) };
+        self.unlist(&row)?;
         Ok(true)
     }
 
     /// Takes all rows of an owner out.
     pub(super) fn remove_owner(&mut self, owner: ConsumerNo, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         if let Some(ids) = self.by_owner.remove(&owner) {
-            for id in &ids {
-                if let Some(row) = self.rows.remove(id, stamp)? {
-                    self.by_delivery.remove(&(row.since, *id));
+            for (_, id) in ids.range_from((0, EntryId::MIN)) {
+                if let Some(row) = self.rows.take(id, stamp)? {
+                    self.by_delivery.remove((row.since, id))?;
                 }
             }
         }
@@ -215,28 +151,27 @@ impl PendingList {
     }
 
     /// Puts a row into the derived lists.
-    fn list(&mut self, row: &Pending) {
+    fn list(&mut self, row: &Pending) -> Result<(), Needs> {
         if row.holder == NOBODY {
-            self.released.insert(row.since, row.id);
-            return;
+            return self.released.insert((row.since, row.id));
         }
-        self.by_owner.entry(row.holder).or_default().insert(row.id);
-        self.by_delivery.insert((row.since, row.id));
+        self.by_owner.entry(row.holder).or_default().insert((0, row.id))?;
+        self.by_delivery.insert((row.since, row.id))
     }
 
     /// Takes a row out of the derived lists.
-    fn unlist(&mut self, row: &Pending) {
+    fn unlist(&mut self, row: &Pending) -> Result<(), Needs> {
         if row.holder == NOBODY {
-            self.released.remove(&row.since);
-            return;
+            return self.released.remove((row.since, row.id));
         }
-        self.by_delivery.remove(&(row.since, row.id));
+        self.by_delivery.remove((row.since, row.id))?;
         if let Some(ids) = self.by_owner.get_mut(&row.holder) {
-            ids.remove(&row.id);
+            ids.remove((0, row.id))?;
             if ids.is_empty() {
                 self.by_owner.remove(&row.holder);
             }
         }
+        Ok(())
     }
 
     pub(super) fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
@@ -249,33 +184,58 @@ impl PendingList {
 
     pub(super) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
         self.rows.load(parts)?;
-        let rows: Vec<Pending> = self.rows.rows().copied().collect();
-        rows.iter().for_each(|row| self.list(row));
+        self.derive();
         Ok(())
+    }
+
+    /// Makes the derived lists, of all rows at once.
+    fn derive(&mut self) {
+        let mut by_owner: BTreeMap<ConsumerNo, Vec<Place>> = BTreeMap::new();
+        let (mut by_delivery, mut released) = (Vec::new(), Vec::new());
+        for row in self.rows() {
+            if row.holder == NOBODY {
+                released.push((row.since, row.id));
+                continue;
+            }
+            by_owner.entry(row.holder).or_default().push((0, row.id));
+            by_delivery.push((row.since, row.id));
+        }
+        // In order as a rule, and for a stable sort that is less work.
+        by_delivery.sort();
+        released.sort();
+        self.by_owner = by_owner.iter().map(|(owner, ids)| (*owner, Index::of_sorted(ids))).collect();
+        self.by_delivery = Index::of_sorted(&by_delivery);
+        self.released = Index::of_sorted(&released);
     }
 
     /// Says what is wrong, if anything is: the indexes must agree (I6).
     pub(super) fn check(&self, is_consumer: impl Fn(ConsumerNo) -> bool) -> Result<(), String> {
-        self.rows.check_rows()?;
-        let owned: usize = self.by_owner.values().map(OrdSet::len).sum();
-        if (owned + self.released.len()) as u64 != self.len() || self.by_delivery.len() != owned {
+        self.rows.check()?;
+        self.by_owner.values().chain([&self.by_delivery, &self.released]).try_for_each(Index::check)?;
+        let owned: u64 = self.by_owner.values().map(Index::len).sum();
+        if owned + self.released.len() != self.len() || self.by_delivery.len() != owned {
             return Err(format!(
                 "{} rows are pending, but consumers own {owned} and {} were released",
                 self.len(),
                 self.released.len()
             ));
         }
+        let mut last = None;
         for row in self.rows() {
+            if last.is_some_and(|last| last >= row.id) {
+                return Err(format!("pending row {} is out of order", row.id));
+            }
+            last = Some(row.id);
             let Some(owner) = row.owner() else {
-                if self.released.get(&row.since) != Some(&row.id) {
+                if !self.released.contains((row.since, row.id)) {
                     return Err(format!("{} was released, and is not where it should be", row.id));
                 }
                 continue;
             };
-            if !self.by_owner.get(&owner).is_some_and(|ids| ids.contains(&row.id)) {
+            if !self.by_owner.get(&owner).is_some_and(|ids| ids.contains((0, row.id))) {
                 return Err(format!("{} is pending for consumer {owner}, who does not own it", row.id));
             }
-            if !self.by_delivery.contains(&(row.since, row.id)) {
+            if !self.by_delivery.contains((row.since, row.id)) {
                 return Err(format!("{} is not found by its delivery", row.id));
             }
             if !is_consumer(owner) {
@@ -283,5 +243,51 @@ impl PendingList {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{PageNo, Seq};
+
+    /// Whatever is done, in whatever order: the lists agree with the rows, they are those that are made of the rows when a
+    /// snapshot is loaded, and a clone stays as it was.
+    #[test]
+    fn the_lists_follow_the_rows() {
+        for seed in 0..20u64 {
+            let mut dice = seed;
+            let mut random = move |below: u64| {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (dice >> 33) % below
+            };
+            let (mut list, mut next_page) = (PendingList::default(), PageNo::ZERO);
+            let mut kept = (list.clone(), Vec::new());
+            for step in 1..3000u64 {
+                let mut stamp =
+                    Stamp { seq: Seq::new(step), next_page: &mut next_page, shared_through: Seq::ZERO };
+                let id = EntryId::new(if seed % 2 == 0 { step } else { random(900) }, random(3));
+                let (some, owner) = (EntryId::new(random(3000), random(3)), ConsumerNo::new(1 + random(9)));
+                match random(40) {
+                    0..25 => list.put(Pending::owned(id, owner, step / 7, random(9)), &mut stamp).unwrap(),
+                    25..30 => list.put(Pending::owned(some, owner, random(step), 1), &mut stamp).unwrap(),
+                    30..33 => list.release(some, random(5), &mut stamp).unwrap(),
+                    33..39 => drop(list.remove(some, &mut stamp).unwrap()),
+                    _ if random(20) == 0 => list.remove_owner(owner, &mut stamp).unwrap(),
+                    _ => {}
+                }
+                if step % 300 == 0 {
+                    list.check(|_| true).unwrap();
+                    let mut again = list.clone();
+                    again.derive();
+                    again.check(|_| true).unwrap();
+                    assert!(again.released().eq(list.released()));
+                    assert!(again.delivered_by(u64::MAX).eq(list.delivered_by(u64::MAX)));
+                    kept.0.check(|_| true).unwrap();
+                    assert!(kept.0.rows().eq(kept.1));
+                    kept = (list.clone(), list.rows().collect());
+                }
+            }
+        }
     }
 }

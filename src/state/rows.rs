@@ -76,6 +76,11 @@ impl Summary for RowCount {
     fn add(&mut self, other: &Self) {
         self.0 += other.0;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.0 = self.0 - before.0 + after.0;
+        true
+    }
 }
 
 /// A leaf of rows.
@@ -259,11 +264,6 @@ impl<R: Row> Tree<Rows<R>> {
     /// The last row.
     pub(crate) fn last_row(&self) -> Result<Option<&R>, Needs> {
         Ok(self.last()?.and_then(|leaf| leaf.rows.last()))
-    }
-
-    /// The first row.
-    pub(crate) fn first_row(&self) -> Result<Option<&R>, Needs> {
-        Ok(self.first()?.and_then(|leaf| leaf.rows.first()))
     }
 
     /// Says what is wrong with the order of the rows, if anything is.

@@ -21,6 +21,9 @@ pub(crate) struct Stream {
     pub(crate) last_id: EntryId,
     /// The largest id that was deleted. Trimming from the head does not count.
     pub(crate) max_deleted_id: EntryId,
+    /// The largest last id that XSETID put back, `0-0` if it never did. Ids up to this one may have been given out twice:
+    /// what is pending there may be gone, though the entries around it were added later and are all there.
+    pub(crate) put_back_from: EntryId,
     /// How many entries were ever added.
     pub(crate) entries_added: u64,
     pub(crate) entries: Entries,
@@ -45,6 +48,12 @@ impl Summary for StreamCount {
         self.streams += other.streams;
         self.shared += other.shared;
     }
+
+    fn replace(&mut self, before: &Self, after: &Self) -> bool {
+        self.streams = self.streams - before.streams + after.streams;
+        self.shared = self.shared - before.shared + after.shared;
+        true
+    }
 }
 
 impl Stream {
@@ -59,6 +68,7 @@ impl Stream {
             name,
             last_id: EntryId::MIN,
             max_deleted_id: EntryId::MIN,
+            put_back_from: EntryId::MIN,
             entries_added: 0,
             entries: Entries::default(),
             groups: Tree::default(),

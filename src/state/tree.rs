@@ -8,6 +8,8 @@
 //! A page is a leaf, or a branch: a list of children with their first key, their summary, their number and
 //! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
 
+mod build;
+
 use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt::Debug;
@@ -85,6 +87,8 @@ pub(crate) trait Summary:
 {
     /// Adds what another summary counts.
     fn add(&mut self, other: &Self);
+    /// Counts something that it counts as `before` as `after` from now on. `false` if it has to be added up anew.
+    fn replace(&mut self, before: &Self, after: &Self) -> bool;
 }
 
 /// The numbers that a change gives out and leaves behind.
@@ -416,13 +420,27 @@ impl<L: Leaf> Child<L> {
     where
         L::Key: Borrow<Q>,
     {
-        let result = match self.node_mut()? {
+        let Slot::Here(node) = &mut self.node else { return Err(Needs(self.part)) };
+        let result = match Arc::make_mut(node) {
             Node::Leaf(leaf) => change(leaf, stamp),
             Node::Branch(children) => {
                 let at = position(children, key);
                 let last = at + 1 == children.len();
-                let (result, outcome) = children[at].change(key, stamp, at_end && last, change)?;
-                settle_child(children, at, outcome, stamp);
+                let child = &mut children[at];
+                let (summary, bytes) = (child.summary.clone(), child.bytes);
+                let (result, outcome) = child.change(key, stamp, at_end && last, change)?;
+                if !settle_child(children, at, outcome, stamp) {
+                    // What most changes are: nothing but this child is another one.
+                    let child = &children[at];
+                    if self.summary.replace(&summary, &child.summary) {
+                        self.bytes = self.bytes - bytes + child.bytes;
+                        if at == 0 && self.first_key != child.first_key {
+                            self.first_key = child.first_key.clone();
+                        }
+                        self.part = stamp.renew(self.part);
+                        return Ok((result, Outcome::Stays));
+                    }
+                }
                 result
             }
         };
@@ -630,13 +648,14 @@ impl<L: Leaf> Node<L> {
     }
 }
 
-/// Fits what became of one child into its parent's list; a child that became small joins its neighbour.
+/// Fits what became of one child into its parent's list; a child that became small joins its neighbour. Says whether
+/// the list is another one now.
 fn settle_child<L: Leaf>(
     children: &mut Vec<Child<L>>,
     at: usize,
     outcome: Outcome<L>,
     stamp: &mut Stamp<'_>,
-) {
+) -> bool {
     match outcome {
         Outcome::Split(right) => children.insert(at + 1, right),
         Outcome::Empty => {
@@ -644,24 +663,26 @@ fn settle_child<L: Leaf>(
         }
         Outcome::Stays => {
             const SMALL: f64 = 0.25;
-            if children[at].node().is_ok_and(|node| node.fill() < SMALL) && children.len() > 1 {
-                join(children, if at + 1 < children.len() { at } else { at - 1 }, stamp);
+            if children.len() == 1 || children[at].node().is_ok_and(|node| node.fill() >= SMALL) {
+                return false;
             }
+            return join(children, if at + 1 < children.len() { at } else { at - 1 }, stamp);
         }
     }
+    true
 }
 
-/// Joins two neighbours if together they are at most half full.
-fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize, stamp: &mut Stamp<'_>) {
+/// Joins two neighbours if together they are at most half full; says whether it did.
+fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize, stamp: &mut Stamp<'_>) -> bool {
     const TOGETHER_MAX: f64 = 0.5;
-    let (Ok(a), Ok(b)) = (children[left].node(), children[left + 1].node()) else { return };
+    let (Ok(a), Ok(b)) = (children[left].node(), children[left + 1].node()) else { return false };
     if a.fill() + b.fill() > TOGETHER_MAX {
-        return;
+        return false;
     }
     let right = children.remove(left + 1);
-    let Slot::Here(right_node) = right.node else { return };
+    let Slot::Here(right_node) = right.node else { return true };
     let right_node = Arc::try_unwrap(right_node).unwrap_or_else(|shared| (*shared).clone());
-    let Ok(left_node) = children[left].node_mut() else { return };
+    let Ok(left_node) = children[left].node_mut() else { return true };
     match (left_node, right_node) {
         (Node::Leaf(a), Node::Leaf(b)) => a.merge(b),
         (Node::Branch(a), Node::Branch(b)) => a.extend(b),
@@ -671,4 +692,5 @@ fn join<L: Leaf>(children: &mut Vec<Child<L>>, left: usize, stamp: &mut Stamp<'_
     children[left].summary.add(&right.summary);
     children[left].bytes = children[left].node().map_or(0, Node::bytes);
     children[left].part = stamp.renew(children[left].part);
+    true
 }

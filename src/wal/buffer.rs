@@ -5,6 +5,7 @@
 //! left blank for the writer, which knows by then what is durable.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bytes::index;
 use super::frame::{BATCH_PREFIX_BYTES, FRAME_HEADER_BYTES, GOES_ON, frame_bytes};
@@ -112,13 +113,27 @@ impl Chunk {
 pub struct Spent {
     bytes: Vec<u8>,
     pieces: Vec<Piece>,
+    write_time: Duration,
+    sync_time: Option<Duration>,
 }
 
-impl From<Chunk> for Spent {
-    fn from(mut chunk: Chunk) -> Self {
+impl Spent {
+    pub(super) fn new(mut chunk: Chunk, write_time: Duration, sync_time: Option<Duration>) -> Self {
         chunk.bytes.clear();
         chunk.pieces.clear();
-        Self { bytes: chunk.bytes, pieces: chunk.pieces }
+        Self { bytes: chunk.bytes, pieces: chunk.pieces, write_time, sync_time }
+    }
+
+    /// How long it took to write it.
+    #[must_use]
+    pub fn write_time(&self) -> Duration {
+        self.write_time
+    }
+
+    /// How long the syncs took that came with it, if there were any.
+    #[must_use]
+    pub fn sync_time(&self) -> Option<Duration> {
+        self.sync_time
     }
 }
 

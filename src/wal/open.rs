@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ballast::{self, Ballast};
 use super::buffer::{Buffer, Cursor, RESERVED_BLOCKS};
@@ -551,6 +552,8 @@ impl Opening<'_> {
             durable: last,
             head_durable: true,
             dirty: false,
+            write_time: Duration::ZERO,
+            sync_time: None,
             fate: Arc::new(Fate::default()),
         };
         Ok(Opened { buffer, writer, spares, ballast: self.ballast, verifier, report: self.report })

@@ -7,6 +7,7 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::buffer::{Buffer, Chunk, Kind, Piece, Spent};
 use super::bytes::put;
@@ -75,6 +76,9 @@ pub struct Writer {
     pub(super) head_durable: bool,
     /// Whether anything was written since the last sync.
     pub(super) dirty: bool,
+    /// How long the last [`Writer::write`] wrote, and how long it synced if it did.
+    pub(super) write_time: Duration,
+    pub(super) sync_time: Option<Duration>,
     pub(super) fate: Arc<Fate>,
 }
 
@@ -118,6 +122,7 @@ impl Writer {
     /// The first failure of this log, from now on to everyone: how much of the chunk is on disk is not known.
     pub fn write(&mut self, mut chunk: Chunk, sync: bool) -> Result<(Written, Spent), LogError> {
         self.fate.check()?;
+        (self.write_time, self.sync_time) = (Duration::ZERO, None);
         let mut run: Range<usize> = 0..0;
         for number in 0..chunk.pieces.len() {
             let piece = chunk.pieces[number];
@@ -150,7 +155,7 @@ impl Writer {
         if sync {
             self.sync()?;
         }
-        Ok((self.written(), chunk.into()))
+        Ok((self.written(), Spent::new(chunk, self.write_time, self.sync_time)))
     }
 
     /// How far the log has come.
@@ -166,7 +171,9 @@ impl Writer {
     pub fn sync(&mut self) -> Result<Seq, LogError> {
         self.fate.check()?;
         if self.dirty {
+            let began = Instant::now();
             self.fate.sync(&*self.file, &self.dir)?;
+            *self.sync_time.get_or_insert_default() += began.elapsed();
             self.dirty = false;
             self.head_durable = true;
         }
@@ -247,7 +254,9 @@ impl Writer {
             return Ok(());
         }
         self.dirty = true;
+        let began = Instant::now();
         self.file.write_all_at(self.position, bytes).map_err(|e| self.failed("writing", e))?;
+        self.write_time += began.elapsed();
         self.position += bytes.len() as u64;
         Ok(())
     }

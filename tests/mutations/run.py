@@ -26,8 +26,8 @@ WAL = "cargo test --no-default-features --test wal"
 # Name, promise, file, what stands there, what is put in its place, the test that must fail.
 MUTATIONS = [
     ("a commit is answered without a sync", "I1", "src/wal/writer.rs",
-     "        if self.dirty {\n            self.fate.sync(&*self.file, &self.dir)?;",
-     "        if self.dirty {", WORLD),
+     "            self.fate.sync(&*self.file, &self.dir)?;\n            *self.sync_time",
+     "            *self.sync_time", WORLD),
     ("a reply waits for nothing", "I1", "src/engine/mod.rs",
      "            let after = core.finish(now_ms);\n            self.leave(core);\n            return Ticket { result, after };",
      "            core.finish(now_ms);\n            self.leave(core);\n            return Ticket { result, after: Seq::ZERO };", WORLD),

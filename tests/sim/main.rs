@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod seams;
 mod snapshots;
+mod sweep;
 mod time;
 mod verify;
 mod waiting;

@@ -180,7 +180,10 @@ impl World {
             return self.poll(true);
         };
         self.settle();
+        let slices: Vec<&[u8]> = words.iter().map(|word| &word[..]).collect();
+        let words = &slices[..];
         let before = self.context.engine().digest();
+        self.context.begin_pass();
         let spec = table::lookup(words).ok().map(|found| found.spec);
         if let Some(positions) = spec.and_then(|spec| spec.key_positions(words))
             && positions.iter().any(|(position, _)| *position >= words.len())
@@ -444,7 +447,7 @@ impl Was {
     }
 
     /// No reply is right: it is what was asked for, or what is not answered at all.
-    fn may_say_nothing(&self, words: &[Bytes]) -> bool {
+    fn may_say_nothing(&self, words: &[&[u8]]) -> bool {
         let skips =
             self.name == "client|reply" && words.get(2).is_some_and(|mode| !mode.eq_ignore_ascii_case(b"on"));
         let name = words[0].to_ascii_lowercase();
