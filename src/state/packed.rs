@@ -188,7 +188,9 @@ impl<const N: usize> Packed<N> {
     /// What has these parts, and so many rows, if something can have.
     pub(super) fn from_parts(bases: [u64; N], widths: [u8; N], count: u32, rows: &[u8]) -> Option<Self> {
         let mut packed = Self { bases, widths, count, bytes: Vec::new() };
+        // No two rows are alike: where they have no bytes, there is one at most.
         let sound = widths.iter().all(|width| *width <= 8)
+            && (packed.row_bytes() > 0 || count <= 1)
             && packed.len().checked_mul(packed.row_bytes()) == Some(rows.len());
         packed.bytes.reserve_exact(rows.len() + OVERHANG_BYTES);
         packed.bytes.extend_from_slice(rows);
@@ -295,5 +297,8 @@ mod tests {
         assert!(Packed::from_parts(*bases, *widths, u32::MAX, bytes).is_none());
         assert!(Packed::from_parts(*bases, [9, 1], 2, bytes).is_none());
         assert!(Packed::from_parts(*bases, [2, 1], 2, &bytes[1..]).is_none());
+        // What takes no bytes could be billions of rows.
+        assert!(Packed::from_parts([1, 2], [0, 0], 1, &[]).is_some());
+        assert!(Packed::from_parts([1, 2], [0, 0], u32::MAX, &[]).is_none());
     }
 }
