@@ -295,12 +295,13 @@ mod tests {
     /// Entries are decoded in a way of their own, which must be the general one.
     #[test]
     fn an_entry_is_decoded_as_any_record_is() {
-        let as_record = |SingleEntry { stream, id, opens_node, fields }| Record::EntryAdded {
-            stream,
-            id,
-            opens_node,
-            fields: Blob::from(fields),
-        };
+        fn general(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
+            bincode::serde::borrow_decode_from_slice(bytes, CONFIG).ok()
+        }
+        fn as_record(entry: SingleEntry<'_>) -> Record<'_> {
+            let SingleEntry { stream, id, opens_node, fields } = entry;
+            Record::EntryAdded { stream, id, opens_node, fields: Blob::from(fields) }
+        }
         let numbers = [0, 1, 250, 251, 300, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX];
         for (at, &number) in numbers.iter().enumerate() {
             let other = numbers[(at + 3) % numbers.len()];
@@ -315,9 +316,8 @@ mod tests {
             batch.push(&record);
             assert_eq!(single_entry(batch.bytes()).map(as_record), Some(record.clone()));
             let bytes = &batch.bytes()[COUNT_BYTES..];
-            let general = |bytes| bincode::serde::borrow_decode_from_slice::<Record<'_>, _>(bytes, CONFIG);
             for len in (0..bytes.len()).rev().take(40).chain(0..bytes.len().min(40)) {
-                assert!(entry_added(&bytes[..len]).is_none() && general(&bytes[..len]).is_err(), "{len}");
+                assert!(entry_added(&bytes[..len]).is_none() && general(&bytes[..len]).is_none(), "{len}");
             }
             for at in 0..bytes.len().min(40) {
                 for bit in 0..8 {

@@ -698,10 +698,10 @@ mod tests {
             let mut stamp = Stamp { seq: Seq::new(1), next_page: &mut next_page, shared_through: Seq::ZERO };
             let fields = Fields::from_pairs([("f", "v")]);
             let id = |ms| EntryId::new(ms, 0);
-            entries.append(id(1), &fields, true, &mut stamp).unwrap();
-            entries.append(id(9), &fields, false, &mut stamp).unwrap();
+            entries.append(id(1), fields.as_packed(), true, &mut stamp).unwrap();
+            entries.append(id(9), fields.as_packed(), false, &mut stamp).unwrap();
             entries.delete(id(9), &mut stamp).unwrap();
-            entries.append(id(5), &fields, opens_node, &mut stamp).unwrap();
+            entries.append(id(5), fields.as_packed(), opens_node, &mut stamp).unwrap();
             entries.check().unwrap();
             assert!(entries.contains(id(5)).unwrap());
             assert_eq!(entries.range(id(2), id(6), 9, false, free).unwrap().len(), 1);
@@ -747,7 +747,7 @@ mod tests {
                         let name = if random(3) == 0 { "other" } else { "name" };
                         let fields = Fields::from_flat(&[name, &long, "n", &step.to_string()]);
                         let opens = entries.opens_node(&fields, limits).unwrap();
-                        entries.append(last, &fields, opens, &mut stamp).unwrap();
+                        entries.append(last, fields.as_packed(), opens, &mut stamp).unwrap();
                         model.insert(last, fields);
                     }
                     7 | 8 => {
