@@ -337,10 +337,7 @@ impl wal::Replay for StateReplay<'_> {
         Ok(())
     }
 
-    fn batches<'b>(
-        &mut self,
-        batches: &mut dyn Iterator<Item = (Seq, &'b [u8])>,
-    ) -> Result<(), (Seq, String)> {
+    fn batches(&mut self, batches: &mut dyn Iterator<Item = (Seq, &[u8])>) -> Result<(), (Seq, String)> {
         let mut next = batches.next();
         while let Some((seq, bytes)) = next {
             let Some(codec::SingleEntry { stream, .. }) = codec::single_entry(bytes) else {

@@ -295,11 +295,10 @@ mod tests {
     /// Entries are decoded in a way of their own, which must be the general one.
     #[test]
     fn an_entry_is_decoded_as_any_record_is() {
-        fn general(bytes: &[u8]) -> Option<(Record<'_>, usize)> {
-            bincode::serde::borrow_decode_from_slice(bytes, CONFIG).ok()
+        fn general(bytes: &[u8]) -> Result<(Record<'_>, usize), bincode::error::DecodeError> {
+            bincode::serde::borrow_decode_from_slice(bytes, CONFIG)
         }
-        fn as_record(entry: SingleEntry<'_>) -> Record<'_> {
-            let SingleEntry { stream, id, opens_node, fields } = entry;
+        fn as_record(SingleEntry { stream, id, opens_node, fields }: SingleEntry<'_>) -> Record<'_> {
             Record::EntryAdded { stream, id, opens_node, fields: Blob::from(fields) }
         }
         let numbers = [0, 1, 250, 251, 300, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX];
@@ -317,7 +316,7 @@ mod tests {
             assert_eq!(single_entry(batch.bytes()).map(as_record), Some(record.clone()));
             let bytes = &batch.bytes()[COUNT_BYTES..];
             for len in (0..bytes.len()).rev().take(40).chain(0..bytes.len().min(40)) {
-                assert!(entry_added(&bytes[..len]).is_none() && general(&bytes[..len]).is_none(), "{len}");
+                assert!(entry_added(&bytes[..len]).is_none() && general(&bytes[..len]).is_err(), "{len}");
             }
             for at in 0..bytes.len().min(40) {
                 for bit in 0..8 {

@@ -139,10 +139,7 @@ pub trait Replay {
     ///
     /// # Errors
     /// Which of them does not apply, and why.
-    fn batches<'b>(
-        &mut self,
-        batches: &mut dyn Iterator<Item = (Seq, &'b [u8])>,
-    ) -> Result<(), (Seq, String)> {
+    fn batches(&mut self, batches: &mut dyn Iterator<Item = (Seq, &[u8])>) -> Result<(), (Seq, String)> {
         for (seq, bytes) in batches {
             self.batch(seq, bytes).map_err(|why| (seq, why))?;
         }

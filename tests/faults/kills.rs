@@ -60,8 +60,8 @@ fn scene(name: &str, rule: fn(u64, &mut Rng) -> String, kind: &str, prepare: fn(
     shim.rules(&format!("{kind} * 1 * note\n"));
     live(&shim, &mut load);
     let all = shim.hits().len() as u64;
-    // It differs a little from time to time.
-    assert!(all > 40, "{all} changes");
+    // It differs from time to time: commands that come at the same time share a write.
+    assert!(all > 20, "{all} changes");
     let kills = if wanted == 0 { all } else { wanted.min(all) };
     let mut met = 0;
     for kill in 0..kills {
