@@ -137,13 +137,13 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
     // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
-    let newest = wal::check_newest(&dir).map_err(OpenError::Log)?;
+    wal::check_newest(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner, options.threads)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
     let log_options = wal::LogOptions { read_ahead: options.threads, ..options.log };
-    let log = match wal::open_checked(&dir, &log_options, base, proven, newest, &mut replay) {
+    let log = match wal::open(&dir, &log_options, base, proven, &mut replay) {
         Ok(log) => log,
         Err(error) if loaded.is_none() && !warnings.is_empty() => {
             return Err(OpenError::Snapshots { why: warnings, log: Box::new(error) });

@@ -61,34 +61,8 @@ struct Node {
     redis_bytes: u64,
     /// Where in `packed` the entries begin, after the shared field names.
     entries_at: u32,
-    #[serde(with = "in_one_piece")]
+    #[serde(with = "super::in_one_piece")]
     packed: Vec<u8>,
-}
-
-/// Bytes as serde takes them in one piece: by themselves it takes them one by one. The encoding is the same.
-mod in_one_piece {
-    use serde::de::{Deserializer, Error, Visitor};
-    use serde::ser::Serializer;
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(bytes)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("bytes")
-            }
-
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
-    }
 }
 
 const DELETED: u8 = 1;
