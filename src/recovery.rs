@@ -2,15 +2,14 @@
 //!
 //! Everything after the snapshot goes through `absorb`, the same function that live commits go through (I2).
 
-use std::any::Any;
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::Options;
+use crate::engine::StoredParts;
 use crate::error::OpenError;
 use crate::id::{PartKey, Seq, StoreId};
 use crate::io::{Clock, Dir, LockError, LockGuard};
@@ -138,13 +137,13 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let _ = wal::lighten(&dir);
     let owner = wal::store_of(&dir).map_err(OpenError::Log)?;
     // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
-    let newest = wal::check_newest(&dir).map_err(OpenError::Log)?;
-    let snapshots = load_snapshot(&options.snapshot_places(&dir), owner)?;
+    wal::check_newest(&dir).map_err(OpenError::Log)?;
+    let snapshots = load_snapshot(&options.snapshot_places(&dir), owner, options.threads)?;
     let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
     let log_options = wal::LogOptions { read_ahead: options.threads, ..options.log };
-    let log = match wal::open_checked(&dir, &log_options, base, proven, newest, &mut replay) {
+    let log = match wal::open(&dir, &log_options, base, proven, &mut replay) {
         Ok(log) => log,
         Err(error) if loaded.is_none() && !warnings.is_empty() => {
             return Err(OpenError::Snapshots { why: warnings, log: Box::new(error) });
@@ -203,7 +202,12 @@ struct Snapshots {
 }
 
 /// Loads the newest snapshot that checks out, of any place. `owner` is whose data the directory holds, if anyone's.
-fn load_snapshot(places: &[Arc<dyn SnapshotPlace>], owner: Option<StoreId>) -> Result<Snapshots, OpenError> {
+/// `ahead`: a thread may read parts before they are asked for.
+fn load_snapshot(
+    places: &[Arc<dyn SnapshotPlace>],
+    owner: Option<StoreId>,
+    ahead: bool,
+) -> Result<Snapshots, OpenError> {
     // Before anything is opened: opening a store changes its files.
     for place in places {
         if let Err(error) = place.generations()
@@ -235,7 +239,7 @@ fn load_snapshot(places: &[Arc<dyn SnapshotPlace>], owner: Option<StoreId>) -> R
     for Candidate { slot, store, root, .. } in &candidates {
         let slot = &mut slots[*slot];
         let in_use = slot.store.as_ref().is_some_and(|used| Arc::ptr_eq(used, store));
-        match load_root(&**store, root) {
+        match load_root(&**store, root, ahead) {
             Ok(found) => {
                 state = found;
                 slot.verified = in_use && slot.seq() == Some(root.seq);
@@ -269,16 +273,17 @@ fn miss(newest: &Root, slots: &mut [Slot], warnings: &mut Vec<String>) {
 }
 
 /// Loads and checks the state that a root names.
-fn load_root(store: &dyn SnapshotStore, root: &Root) -> Result<State, StoreError> {
+fn load_root(store: &dyn SnapshotStore, root: &Root, ahead: bool) -> Result<State, StoreError> {
     let fail = |why: String| StoreError {
         store: store.name(),
         kind: io::ErrorKind::InvalidData,
         why: format!("snapshot of batch {}: {why}", root.seq),
     };
-    let mut parts = StoredParts::new(store);
-    let state = State::load(&root.head, &mut parts).map_err(|error| fail(error.to_string()))?;
-    if state.applied() != root.seq || (parts.count, parts.fingerprint) != (root.part_count, root.fingerprint)
-    {
+    let (state, counted) = StoredParts::with(store, ahead, |parts| {
+        let state = State::load(&root.head, parts).map_err(|error| fail(error.to_string()))?;
+        Ok((state, parts.counted()))
+    })?;
+    if state.applied() != root.seq || counted != (root.part_count, root.fingerprint) {
         return Err(fail("the state that was loaded is not the one that was saved".into()));
     }
     Ok(state)
@@ -303,48 +308,10 @@ pub(crate) fn verify_root(
     };
     let mut parts = UntilStopped(StoredParts::new(store), stopped);
     State::read_through(&root.head, &mut parts).map_err(|error| fail(error.to_string()))?;
-    if (parts.0.count, parts.0.fingerprint) != (root.part_count, root.fingerprint) {
+    if parts.0.counted() != (root.part_count, root.fingerprint) {
         return Err(fail("it does not have the parts that were saved".into()));
     }
     Ok(())
-}
-
-/// The parts in a store, counted as they are read.
-pub(crate) struct StoredParts<'a> {
-    store: &'a dyn SnapshotStore,
-    count: u64,
-    fingerprint: u128,
-    /// Pages of streams that were copied, which may be met again.
-    shared: HashMap<PartKey, Arc<dyn Any + Send + Sync>>,
-    shares: bool,
-}
-
-impl<'a> StoredParts<'a> {
-    pub(crate) fn new(store: &'a dyn SnapshotStore) -> Self {
-        Self { store, count: 0, fingerprint: 0, shared: HashMap::new(), shares: false }
-    }
-}
-
-impl Parts for StoredParts<'_> {
-    fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
-        self.count += 1;
-        self.fingerprint = self.fingerprint.wrapping_add(key.fingerprint());
-        self.store.read(key).map_err(|error| error.why)
-    }
-
-    fn share(&mut self, shares: bool) {
-        self.shares = shares;
-    }
-
-    fn loaded(&self, key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.shared.get(&key).filter(|_| self.shares).cloned()
-    }
-
-    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {
-        if self.shares {
-            self.shared.insert(key, page());
-        }
-    }
 }
 
 /// Replays batches into a state.

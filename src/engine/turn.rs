@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::snapshots::{SLACK_BYTES, SnapshotError};
+use super::stored_parts::StoredParts;
 use crate::error::Error;
 use crate::id::{PartKey, Seq, StoreId};
-use crate::recovery::StoredParts;
 use crate::snapshot::slot::Slot;
 use crate::snapshot::{Root, SnapshotStore, StoreError};
 use crate::state::State;

@@ -136,6 +136,10 @@ impl Item {
             if *expected.get_or_insert(total) != total {
                 return Err(self.bad(chunk, "its neighbours are of another length"));
             }
+            if chunk == 0 && chunk_count(total) > 1 {
+                // Twice what is there, at most: a second piece is no longer than the first.
+                bytes.reserve_exact(piece.len() * 2);
+            }
             bytes.extend_from_slice(piece);
             chunk += 1;
             if chunk == chunk_count(total) {

@@ -327,6 +327,19 @@ impl SnapshotStore for GuardedStore {
         self.call(Tolerance::BadPart, move |store| store.read(key))
     }
 
+    fn read_many(&self, keys: &[PartKey]) -> Vec<Result<Vec<u8>, StoreError>> {
+        let wanted = keys.to_vec();
+        let read = self.call(Tolerance::Nothing, move |store| {
+            let found = store.read_many(&wanted);
+            let fatal = found.iter().filter_map(|read| read.as_ref().err());
+            match fatal.into_iter().find(|error| !about_a_part(error.kind)) {
+                Some(error) => Err(error.clone()),
+                None => Ok(found),
+            }
+        });
+        read.unwrap_or_else(|error| vec![Err(error); keys.len()])
+    }
+
     fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError> {
         self.call(Tolerance::Nothing, move |store| store.keys_after(seq))
     }

@@ -188,6 +188,15 @@ impl SnapshotStore for SledStore {
         found.map_err(|e| self.error(&e))
     }
 
+    fn read_many(&self, keys: &[PartKey]) -> Vec<Result<Vec<u8>, StoreError>> {
+        match self.call(|session| keys.iter().map(|key| session.read(Item::Part(*key))).collect()) {
+            Ok::<Vec<_>, _>(found) => {
+                found.into_iter().map(|read| read.map_err(|e| self.error(&e))).collect()
+            }
+            Err(error) => vec![Err(error); keys.len()],
+        }
+    }
+
     fn keys_after(&self, seq: Seq) -> Result<Vec<PartKey>, StoreError> {
         self.call(|session| session.keys_after(seq))
     }

@@ -61,6 +61,7 @@ struct Node {
     redis_bytes: u64,
     /// Where in `packed` the entries begin, after the shared field names.
     entries_at: u32,
+    #[serde(with = "super::in_one_piece")]
     packed: Vec<u8>,
 }
 

@@ -12,6 +12,7 @@ mod dedup;
 pub(crate) mod digest;
 pub(crate) mod entries;
 pub(crate) mod group;
+mod in_one_piece;
 mod index;
 mod listpack;
 mod packed;

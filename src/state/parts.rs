@@ -10,6 +10,8 @@ use crate::id::{PartKey, Seq};
 pub(crate) trait Parts {
     /// The bytes of a part.
     fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String>;
+    /// These will be read soon, in this order.
+    fn expect(&mut self, _keys: &mut dyn Iterator<Item = PartKey>) {}
     /// From now on, pages may have been loaded before as part of another stream, or be so later.
     fn share(&mut self, _shares: bool) {}
     /// A page that was loaded before, while pages were shared.

@@ -543,7 +543,10 @@ impl<L: Leaf> Child<L> {
         let mut node = self.read(parts)?;
         match &mut node {
             Node::Leaf(leaf) => leaf.load_nested(parts)?,
-            Node::Branch(children) => children.iter_mut().try_for_each(|child| child.load(parts))?,
+            Node::Branch(children) => {
+                parts.expect(&mut children.iter().map(|child| child.part));
+                children.iter_mut().try_for_each(|child| child.load(parts))?;
+            }
         }
         if node.outline() != Some((self.first_key.clone(), self.summary.clone())) {
             let why = "it is not what the page above it describes".into();
@@ -560,7 +563,7 @@ impl<L: Leaf> Child<L> {
     fn read(&self, parts: &mut dyn Parts) -> Result<Node<L>, LoadError> {
         let fail = |why: String| LoadError { key: self.part, why };
         let bytes = parts.read(self.part).map_err(fail)?;
-        let (node, used): (Node<L>, usize) = bincode::serde::decode_from_slice(&bytes, CONFIG)
+        let (node, used): (Node<L>, usize) = bincode::serde::borrow_decode_from_slice(&bytes, CONFIG)
             .map_err(|error| fail(format!("it can't be decoded: {error}")))?;
         if used != bytes.len() {
             return Err(fail(format!("{} bytes too many", bytes.len() - used)));

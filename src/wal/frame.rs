@@ -16,7 +16,7 @@ const CRC_AT: usize = MAGIC_AT + 4;
 const OFFSET_AT: usize = CRC_AT + 4;
 const FIRST_SEQ_AT: usize = OFFSET_AT + 8;
 const DURABLE_AT: usize = FIRST_SEQ_AT + 8;
-const PAYLOAD_BYTES_AT: usize = DURABLE_AT + 8;
+pub(super) const PAYLOAD_BYTES_AT: usize = DURABLE_AT + 8;
 const PAYLOAD_CRC_AT: usize = PAYLOAD_BYTES_AT + 4;
 const BATCHES_AT: usize = PAYLOAD_CRC_AT + 4;
 const FLAGS_AT: usize = BATCHES_AT + 4;
@@ -123,7 +123,7 @@ pub(crate) struct Frame {
     pub(super) header: FrameHeader,
     /// Its header's own checksum.
     pub(super) crc: u32,
-    /// Where its payload lies in the segment.
+    /// Where its payload lies in the bytes that were scanned.
     pub(super) payload: Range<usize>,
     /// Where the next frame begins.
     pub(super) end: u64,
@@ -149,27 +149,33 @@ pub(crate) enum Unsound {
     Malformed,
 }
 
-/// Verifies the payload that a sound header speaks of. `segment` is the segment's bytes.
+/// Verifies the payload that a sound header speaks of. `rest` are the bytes from that header on, which lie at `from` in
+/// what is scanned.
 pub(super) fn verify(
-    segment: &[u8],
+    rest: &[u8],
+    from: usize,
     header: FrameHeader,
     place: &Place,
     alignment: u32,
 ) -> Result<Frame, Unsound> {
-    let start = index(header.offset) + FRAME_HEADER_BYTES;
-    let end = start as u64 + u64::from(header.payload_bytes);
-    if end > segment.len() as u64 {
+    let bytes = FRAME_HEADER_BYTES as u64 + u64::from(header.payload_bytes);
+    if bytes > rest.len() as u64 {
         return Err(Unsound::Payload);
     }
-    let payload = start..index(end);
-    if FrameHeader::crc_of_payload(place, header.offset, &segment[payload.clone()]) != header.payload_crc {
+    let payload = &rest[FRAME_HEADER_BYTES..index(bytes)];
+    if FrameHeader::crc_of_payload(place, header.offset, payload) != header.payload_crc {
         return Err(Unsound::Payload);
     }
-    if !well_formed(&header, &segment[payload.clone()]) {
+    if !well_formed(&header, payload) {
         return Err(Unsound::Malformed);
     }
-    let crc = FrameHeader::crc_of(&segment[index(header.offset)..]);
-    Ok(Frame { header, crc, payload, end: padded(end, alignment) })
+    let payload = from + FRAME_HEADER_BYTES..from + index(bytes);
+    Ok(Frame {
+        header,
+        crc: FrameHeader::crc_of(rest),
+        payload,
+        end: padded(header.offset + bytes, alignment),
+    })
 }
 
 fn well_formed(header: &FrameHeader, payload: &[u8]) -> bool {
@@ -254,7 +260,7 @@ mod tests {
         let (bytes, header) = segment();
         let read = FrameHeader::decode(&bytes[512..], &place(), 512).unwrap();
         assert_eq!(read, header);
-        let frame = verify(&bytes, read, &place(), 512).unwrap();
+        let frame = verify(&bytes[512..], 512, read, &place(), 512).unwrap();
         assert_eq!((frame.end, frame.next_seq(), frame.goes_on()), (1024, Seq::new(44), false));
         let batches: Vec<_> = Batches(&bytes[frame.payload]).map(Option::unwrap).collect();
         assert_eq!(batches, [&b"abc"[..], b"", b"de"]);
@@ -268,7 +274,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= 1 << bit;
                 let sound = FrameHeader::decode(&bytes[512..], &place(), 512)
-                    .is_some_and(|header| verify(&bytes, header, &place(), 512).is_ok());
+                    .is_some_and(|header| verify(&bytes[512..], 512, header, &place(), 512).is_ok());
                 assert!(!sound, "bit {bit} of byte {at}");
             }
         }
@@ -302,9 +308,13 @@ mod tests {
             FrameHeader { flags: 2, ..header },
         ];
         for header in wrong {
-            assert_eq!(verify(&bytes, header, &place(), 512), Err(Unsound::Malformed), "{header:?}");
+            assert_eq!(
+                verify(&bytes[512..], 512, header, &place(), 512),
+                Err(Unsound::Malformed),
+                "{header:?}"
+            );
         }
         let beyond = FrameHeader { payload_bytes: 513, ..header };
-        assert_eq!(verify(&bytes, beyond, &place(), 512), Err(Unsound::Payload));
+        assert_eq!(verify(&bytes[512..], 512, beyond, &place(), 512), Err(Unsound::Payload));
     }
 }

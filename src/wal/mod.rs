@@ -50,7 +50,7 @@ pub use error::{Damage, LogError, OpenError};
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub use fuzz::fuzz_open;
-pub use open::{Cut, Newest, Report, check_newest, open, open_checked};
+pub use open::{Cut, Report, check_newest, open};
 pub use place::{Epoch, Ordinal};
 #[doc(hidden)]
 pub use scan::fuzz_scan;
@@ -76,7 +76,7 @@ pub struct LogOptions {
     pub max_batch_bytes: u32,
     /// How many segments are made ahead.
     pub spares: u32,
-    /// Whether an opening reads a segment, in a thread of its own, while it replays the one before.
+    /// Whether an opening reads ahead of the replay, in a thread of its own.
     pub read_ahead: bool,
     /// Where a new store's id comes from.
     pub new_store_id: fn() -> [u8; 16],

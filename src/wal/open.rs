@@ -3,6 +3,7 @@
 //! The rename of the new epoch's first segment is the commit. Until then nothing of the old log is touched,
 //! so a crash at any moment, in however many attempts, leaves either the old log or the new one.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use super::chain::{Chain, Found, Link, Survey};
 use super::error::{Damage, OpenError, while_opening};
 use super::frame::{Batches, FRAME_HEADER_BYTES, Frame, FrameHeader, frame_bytes};
 use super::place::{Epoch, Ordinal, Place};
-use super::read::{NextSegment, ReadSegment, place_of, read_file, readable_bytes, with_segments};
-use super::scan::{Beyond, Scan, Stop, look_on};
+use super::read::{Piece, Source, look_beyond, place_of, readable_bytes, scan_segment, with_source};
+use super::scan::{Beyond, Scan, Stop};
 use super::segment::{
     ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
 };
@@ -83,8 +84,8 @@ struct Past {
     highest: Ordinal,
     /// Where its proven part ends.
     end: OldEnd,
-    /// The newest segment's bytes,
-    segment: Vec<u8>,
+    /// The newest segment, and where it belongs; none if there is nothing,
+    newest: Option<(Arc<dyn File>, Place)>,
     /// and the frames in it that nothing proves.
     tail: Vec<Frame>,
     next_seq: Seq,
@@ -96,6 +97,22 @@ struct Past {
     idle: Vec<Ordinal>,
     /// Files that are longer than an opening found them to be.
     overlong: Vec<(Arc<dyn File>, u64, PathBuf)>,
+}
+
+impl Past {
+    /// The payload of a frame of the tail, read again.
+    fn payload(&self, frame: &Frame) -> io::Result<Vec<u8>> {
+        let FrameHeader { offset, payload_bytes, payload_crc, .. } = frame.header;
+        let mut payload = vec![0; index(payload_bytes.into())];
+        if let Some((file, place)) = &self.newest
+            && file.read_at(offset + FRAME_HEADER_BYTES as u64, &mut payload)? == payload.len()
+            && FrameHeader::crc_of_payload(place, offset, &payload) == payload_crc
+        {
+            return Ok(payload);
+        }
+        let why = format!("batch {} can't be read as it was a moment ago", frame.header.first_seq);
+        Err(io::Error::new(io::ErrorKind::InvalidData, why))
+    }
 }
 
 /// Opens the log in `data_dir`, which the caller holds locked, and hands every batch after `base` to
@@ -111,21 +128,6 @@ pub fn open(
     options: &LogOptions,
     base: Seq,
     proven_by_snapshot: Seq,
-    replay: &mut dyn Replay,
-) -> Result<Opened, OpenError> {
-    open_checked(data_dir, options, base, proven_by_snapshot, None, replay)
-}
-
-/// The same, with what [`check_newest`] answered while the same lock was held: that is not read again.
-///
-/// # Errors
-/// As [`open`].
-pub fn open_checked(
-    data_dir: &Arc<dyn Dir>,
-    options: &LogOptions,
-    base: Seq,
-    proven_by_snapshot: Seq,
-    newest: Option<Newest>,
     replay: &mut dyn Replay,
 ) -> Result<Opened, OpenError> {
     options.check()?;
@@ -147,7 +149,7 @@ pub fn open_checked(
     } else {
         let chain = survey.chain(store.as_ref(), base)?;
         let ahead = options.read_ahead;
-        let reader = Reader { dir: &log_dir, base, proven, ahead, newest, replay, report: &mut report };
+        let reader = Reader { dir: &log_dir, base, proven, ahead, replay, report: &mut report };
         Some(reader.read(chain)?)
     };
     if let Some(past) = past.as_ref().filter(|past| store.is_none() && past.touched) {
@@ -162,27 +164,19 @@ pub fn open_checked(
     Opening { data_dir, log_dir, options, ballast, report }.begin(past)
 }
 
-/// The newest segment, as [`check_newest`] read it.
-#[derive(Debug)]
-pub struct Newest {
-    ordinal: Ordinal,
-    read: ReadSegment,
-}
-
 /// Judges what every opening needs, whatever the snapshots hold: `STORE`, the headers, and the newest segment. Changes
-/// nothing. Opening a snapshot store changes its files, so this comes before it. Answers the newest segment, if there is
-/// one.
+/// nothing. Opening a snapshot store changes its files, so this comes before it.
 ///
 /// # Errors
 /// As [`open`].
-pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<Option<Newest>, OpenError> {
+pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
     struct Nobody;
     impl Replay for Nobody {
         fn batch(&mut self, _: Seq, _: &[u8]) -> Result<(), String> {
             Ok(())
         }
     }
-    let Some(store) = StoreFile::read(data_dir)? else { return Ok(None) };
+    let Some(store) = StoreFile::read(data_dir)? else { return Ok(()) };
     let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
     let survey = Survey::of(&log_dir)?;
     if survey.files.is_empty() {
@@ -190,22 +184,11 @@ pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<Option<Newest>, OpenError
     }
     // A snapshot of everything needs the newest segment only.
     let chain = survey.chain(Some(&store), Seq::new(u64::MAX - 1))?;
-    let mut report = Report::default();
-    // So that nothing is replayed.
-    let (base, proven) = (Seq::new(u64::MAX), Seq::ZERO);
     let newest = chain.links.last().expect("the chain holds at least its newest segment");
-    let mut reader = Reader {
-        dir: &log_dir,
-        base,
-        proven,
-        ahead: false,
-        newest: None,
-        replay: &mut Nobody,
-        report: &mut report,
-    };
-    let read = ReadSegment::read(&log_dir, newest, Vec::new())?;
-    reader.judge(newest, &read.scan, &read.bytes, chain.next.as_ref())?;
-    Ok(Some(Newest { ordinal: newest.found.ordinal, read }))
+    let found = scan_segment(&log_dir, newest)?;
+    let (base, proven, ahead, mut report) = (Seq::ZERO, Seq::ZERO, false, Report::default());
+    let mut reader = Reader { dir: &log_dir, base, proven, ahead, replay: &mut Nobody, report: &mut report };
+    reader.judge(newest, &found, chain.next.as_ref()).map(drop)
 }
 
 /// Removes what was not finished.
@@ -226,8 +209,6 @@ struct Reader<'a> {
     proven: Seq,
     /// Whether a thread reads ahead.
     ahead: bool,
-    /// The newest segment, if it was read before.
-    newest: Option<Newest>,
     replay: &'a mut dyn Replay,
     report: &'a mut Report,
 }
@@ -237,16 +218,13 @@ impl Reader<'_> {
         let needed = &chain.links[chain.needed_from..];
         let total: u64 = needed.iter().map(readable_bytes).sum();
         let newest = needed.last().expect("the chain holds at least its newest segment");
-        let was_read = self.newest.take().filter(|read| read.ordinal == newest.found.ordinal);
-        let to_read = &needed[..needed.len() - usize::from(was_read.is_some())];
         let (dir, ahead) = (self.dir, self.ahead);
-        let (ReadSegment { bytes: segment, scan: found }, before) =
-            with_segments(dir, to_read, ahead, |next| self.read_needed(needed, total, was_read, next))?;
-        let (proof, touched) = self.judge(newest, &found, &segment, chain.next.as_ref())?;
-        self.replay(newest, &found.frames, &segment, total)?;
+        let (found, before) =
+            with_source(dir, needed, ahead, |source| self.read_needed(needed, total, source))?;
+        let (proof, touched) = self.judge(newest, &found, chain.next.as_ref())?;
 
         let before = || before.or_else(|| self.glance(&chain.links[chain.needed_from.checked_sub(1)?]));
-        let end = proven_end(newest, &found, &segment, proof, before);
+        let end = proven_end(newest, &found, proof, before);
         let tail = found.frames.iter().filter(|f| f.header.first_seq > end.seq && f.header.batches > 0);
         let (links, mut idle) = (&chain.links, chain.idle);
         let mut kept = chain.older;
@@ -274,7 +252,7 @@ impl Reader<'_> {
             counts_from: links.first().map_or(Ordinal::new(0), |link| link.found.ordinal),
             idle,
             overlong: overlong.collect(),
-            segment,
+            newest: Some((Arc::clone(&newest.found.file), place_of(newest))),
         })
     }
 
@@ -282,58 +260,67 @@ impl Reader<'_> {
         Damage::new(case, link.path(self.dir)).segment(link.found.ordinal)
     }
 
-    /// Replays all needed segments but the newest. Answers that one, and where the one before it ends.
+    /// Replays the needed segments. Answers what the newest one holds, and where the one before it ends.
     fn read_needed(
         &mut self,
         needed: &[Link],
         total: u64,
-        mut was_read: Option<Newest>,
-        next: &mut NextSegment<'_>,
-    ) -> Result<(ReadSegment, Option<OldEnd>), OpenError> {
+        mut source: Source<'_>,
+    ) -> Result<(Scan, Option<OldEnd>), OpenError> {
+        let (mut found, mut before) = (Scan::default(), None);
         let mut expected = needed.first().map_or(Seq::new(1), |link| link.header.first_seq);
-        let (mut segment, mut before) = (ReadSegment::default(), None);
         for (at, link) in needed.iter().enumerate() {
             if link.header.first_seq != expected {
                 let damage = self.damage(verdict::OUT_OF_ORDER, link).at(0).seq(expected);
                 return Err(damage.detail(format!("it begins with batch {}", link.header.first_seq)).into());
             }
-            let newer = needed.get(at + 1);
-            segment = match was_read.take_if(|_| newer.is_none()) {
-                Some(newest) => newest.read,
-                None => next(link, segment.bytes)?,
-            };
-            let ReadSegment { bytes, scan: found } = &segment;
-            self.report.segments += 1;
-            self.report.bytes += bytes.len() as u64;
-            if let Some(newer) = newer {
-                self.check_complete(link, newer, found, bytes)?;
-                self.replay(link, &found.frames, bytes, total)?;
-                before = Some(end_after(link, found.frames.iter(), bytes));
+            found = self.replay_segment(link, &mut source, total)?;
+            if let Some(newer) = needed.get(at + 1) {
+                self.check_complete(link, newer, &found)?;
+                before = Some(end_after(link, &found, found.frames.iter()));
                 expected = found.next_seq;
             }
         }
-        Ok((segment, before))
+        Ok((found, before))
+    }
+
+    /// Replays a segment as it is read.
+    fn replay_segment(
+        &mut self,
+        link: &Link,
+        source: &mut Source<'_>,
+        total: u64,
+    ) -> Result<Scan, OpenError> {
+        let before = self.report.bytes;
+        let (mut piece, mut frames) = (Piece::default(), Vec::new());
+        self.report.segments += 1;
+        loop {
+            piece = source.next(link, piece)?;
+            self.replay(link, &piece.frames, &piece.bytes)?;
+            self.report.bytes = before + piece.frames.last().map_or(0, |frame| frame.end);
+            frames.append(&mut piece.frames);
+            if let Some(end) = piece.end.take() {
+                self.report.bytes = before + readable_bytes(link);
+                self.replay.progress(self.report.bytes, total);
+                return Ok(Scan { frames, ..end });
+            }
+            self.replay.progress(self.report.bytes, total);
+        }
     }
 
     /// Where the segment before the first needed one ends; `None` if that can't be told, which does no harm.
     fn glance(&self, link: &Link) -> Option<OldEnd> {
-        let ReadSegment { bytes, scan: found } = ReadSegment::read(self.dir, link, Vec::new()).ok()?;
-        (found.stop == Stop::GoesOn).then(|| end_after(link, found.frames.iter(), &bytes))
+        let found = scan_segment(self.dir, link).ok()?;
+        (found.stop == Stop::GoesOn).then(|| end_after(link, &found, found.frames.iter()))
     }
 
     /// Checks that a segment with others behind it is all there.
-    fn check_complete(
-        &self,
-        link: &Link,
-        newer: &Link,
-        found: &Scan,
-        segment: &[u8],
-    ) -> Result<(), OpenError> {
+    fn check_complete(&self, link: &Link, newer: &Link, found: &Scan) -> Result<(), OpenError> {
         let case = match (found.stop, link.end) {
             (Stop::Malformed, _) => verdict::MALFORMED,
             (Stop::Gap { .. }, _) => verdict::OUT_OF_ORDER,
             (_, Some(end)) => {
-                let there = end_after(link, found.frames.iter(), segment);
+                let there = end_after(link, found, found.frames.iter());
                 let same = there.seq == end.seq && there.offset == end.offset && there.crc == end.crc;
                 if same && found.stop == Stop::Full {
                     return Ok(());
@@ -349,13 +336,7 @@ impl Reader<'_> {
 
     /// Judges the end of the newest segment. Returns up to where the log is proven to have been durable, and
     /// whether there is any sign of something behind the frames that were found.
-    fn judge(
-        &mut self,
-        link: &Link,
-        found: &Scan,
-        segment: &[u8],
-        next: Option<&Found>,
-    ) -> Result<(Seq, bool), OpenError> {
+    fn judge(&mut self, link: &Link, found: &Scan, next: Option<&Found>) -> Result<(Seq, bool), OpenError> {
         let here = |case| self.damage(case, link).at(found.at).seq(found.next_seq);
         let goes_on = found.stop == Stop::GoesOn;
         let mut torn = false;
@@ -367,7 +348,12 @@ impl Reader<'_> {
             Stop::Unsound { torn: meant } => torn = meant,
             Stop::GoesOn | Stop::Full => {}
         }
-        let beyond = if goes_on { Beyond::default() } else { look_on(segment, &place_of(link), found.at) };
+        let beyond = if goes_on {
+            Beyond::default()
+        } else {
+            look_beyond(&*link.found.file, &place_of(link), found.at, readable_bytes(link))
+                .map_err(while_opening("reading a segment", link.path(self.dir)))?
+        };
         let (beyond_next, next_path) = self.look_into_next(link, goes_on, next)?;
 
         let marks = [
@@ -420,18 +406,19 @@ impl Reader<'_> {
             return Err(damage(verdict::SEGMENT_SHORT).at(next.bytes).into());
         }
         let bytes = next.bytes.min(if goes_on { SEGMENT_BYTES_MAX } else { PEEK_BYTES });
-        let segment = read_file(next, bytes, Vec::new(), path.clone())?;
         let place = Place::new(link.header.store, link.header.epoch, ordinal);
-        Ok((look_on(&segment, &place, u64::from(ALIGNMENT_MIN)), path))
+        let beyond = look_beyond(&*next.file, &place, u64::from(ALIGNMENT_MIN), bytes)
+            .map_err(while_opening("reading a segment", path.clone()))?;
+        Ok((beyond, path))
     }
 
-    fn replay(&mut self, link: &Link, frames: &[Frame], segment: &[u8], total: u64) -> Result<(), OpenError> {
+    fn replay(&mut self, link: &Link, frames: &[Frame], bytes: &[u8]) -> Result<(), OpenError> {
         let (base, mut count) = (self.base, 0);
         let after_base = frames.iter().filter(|frame| frame.next_seq() > base.next());
         let mut batches = after_base
             .flat_map(|frame| {
                 let seqs = (frame.header.first_seq.get()..).map(Seq::new);
-                seqs.zip(Batches(&segment[frame.payload.clone()]).flatten())
+                seqs.zip(Batches(&bytes[frame.payload.clone()]).flatten())
             })
             .filter(|(seq, _)| *seq > base)
             .inspect(|_| count += 1);
@@ -440,15 +427,13 @@ impl Reader<'_> {
         replayed.map_err(|(seq, why)| {
             let damage = self.damage(verdict::DOES_NOT_APPLY, link).seq(seq).detail(why);
             let frame = frames.iter().rfind(|frame| frame.header.first_seq <= seq);
-            damage.at(frame.map_or(0, |frame| frame.header.offset))
-        })?;
-        self.replay.progress(self.report.bytes, total);
-        Ok(())
+            damage.at(frame.map_or(0, |frame| frame.header.offset)).into()
+        })
     }
 }
 
 /// The end of a segment's log after the last of these frames that has batches.
-fn end_after<'f>(link: &Link, frames: impl DoubleEndedIterator<Item = &'f Frame>, segment: &[u8]) -> OldEnd {
+fn end_after<'f>(link: &Link, found: &Scan, frames: impl DoubleEndedIterator<Item = &'f Frame>) -> OldEnd {
     let ordinal = link.found.ordinal;
     match frames.rev().find(|frame| frame.header.batches > 0) {
         Some(frame) => OldEnd {
@@ -463,23 +448,17 @@ fn end_after<'f>(link: &Link, frames: impl DoubleEndedIterator<Item = &'f Frame>
             offset: u64::from(link.header.alignment),
             seq: Seq::new(link.header.first_seq.get() - 1),
             length: u64::from(link.header.alignment),
-            crc: SegmentHeader::crc_of(segment),
+            crc: found.head_crc,
         },
     }
 }
 
 /// Where the part of the log that is proven ends.
-fn proven_end(
-    link: &Link,
-    found: &Scan,
-    segment: &[u8],
-    proof: Seq,
-    before: impl FnOnce() -> Option<OldEnd>,
-) -> OldEnd {
+fn proven_end(link: &Link, found: &Scan, proof: Seq, before: impl FnOnce() -> Option<OldEnd>) -> OldEnd {
     // IMPORTANT: up to the end of the frame that holds the proven batch, never an empty frame behind it: that
     // one may be in the page cache only.
     let proven = found.frames.iter().filter(|frame| frame.header.first_seq <= proof);
-    let here = end_after(link, proven, segment);
+    let here = end_after(link, found, proven);
     let any_here = here.seq >= link.header.first_seq;
     match (any_here, link.header.opening) {
         (true, _) => here,
@@ -566,7 +545,7 @@ impl Opening<'_> {
             epoch: Epoch::new(0),
             highest: Ordinal::new(0),
             end: OldEnd { ordinal: Ordinal::new(0), offset: 0, seq: Seq::ZERO, length: 0, crc: 0 },
-            segment: Vec::new(),
+            newest: None,
             tail: Vec::new(),
             next_seq: Seq::new(1),
             touched: false,
@@ -614,7 +593,7 @@ impl Opening<'_> {
         past: &Past,
         name: &str,
         file_bytes: u64,
-    ) -> std::io::Result<(Arc<dyn File>, Cursor)> {
+    ) -> io::Result<(Arc<dyn File>, Cursor)> {
         let mut block = vec![0; index(u64::from(header.alignment))];
         put(&mut block, 0, &SegmentHeader { file_bytes, ..*header }.encode());
         let file = self.log_dir.create(name)?;
@@ -623,7 +602,7 @@ impl Opening<'_> {
         let mut offset = block.len() as u64;
         let mut bytes = Vec::new();
         for frame in &past.tail {
-            let payload = &past.segment[frame.payload.clone()];
+            let payload = &past.payload(frame)?;
             let payload_crc = FrameHeader::crc_of_payload(place, offset, payload);
             let durable = Seq::new(header.first_seq.get() - 1);
             let again = FrameHeader { offset, durable, payload_crc, ..frame.header };

@@ -1,7 +1,7 @@
 //! Reading one segment's bytes: pure functions, fed with anything.
 //!
-//! [`scan`] follows the frames from the start until something does not check out; [`look_on`] then says what
-//! can still be learned from behind that point. Neither judges: that is done in `open.rs` by the table in
+//! A [`Scanner`] follows the frames from the start until something does not check out; [`Beyond`] then says what
+//! can still be learned from behind that point. Both take the segment piece by piece. Neither judges: that is done in `open.rs` by the table in
 //! `verdict.rs`.
 
 use super::bytes::index;
@@ -41,6 +41,8 @@ pub(crate) struct Scan {
     pub(super) at: u64,
     /// The batch that comes next.
     pub(super) next_seq: Seq,
+    /// The checksum in the segment's header.
+    pub(super) head_crc: u32,
 }
 
 impl Scan {
@@ -50,36 +52,70 @@ impl Scan {
     }
 }
 
-/// Follows the frames of a segment whose first batch has number `first_seq`.
-pub(super) fn scan(segment: &[u8], place: &Place, alignment: u32, first_seq: Seq) -> Scan {
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut at = u64::from(alignment);
-    let mut next_seq = first_seq;
-    let stop = loop {
-        let rest = usize::try_from(at).ok().and_then(|at| segment.get(at..)).unwrap_or(&[]);
-        if rest.len() < FRAME_HEADER_BYTES {
-            break Stop::Full;
+/// Follows the frames of a segment, piece by piece.
+#[derive(Clone, Debug)]
+pub(super) struct Scanner {
+    place: Place,
+    alignment: u32,
+    /// Where the next frame begins,
+    pub(super) at: u64,
+    /// and with which batch.
+    pub(super) next_seq: Seq,
+}
+
+impl Scanner {
+    /// For a segment whose first batch has number `first_seq`.
+    pub(super) fn new(place: Place, alignment: u32, first_seq: Seq) -> Self {
+        Self { place, alignment, at: u64::from(alignment), next_seq: first_seq }
+    }
+
+    /// Follows the frames that are whole in `bytes`, which lie at `offset` of the segment, and adds them to `frames`.
+    /// `None`: it goes on in what lies behind. `last`: nothing does.
+    pub(super) fn follow(
+        &mut self,
+        bytes: &[u8],
+        offset: u64,
+        last: bool,
+        frames: &mut Vec<Frame>,
+    ) -> Option<Stop> {
+        loop {
+            let from = self.at.checked_sub(offset).and_then(|from| usize::try_from(from).ok());
+            let from = from.unwrap_or(usize::MAX);
+            let rest = bytes.get(from..).unwrap_or(&[]);
+            if rest.len() < FRAME_HEADER_BYTES {
+                return last.then_some(Stop::Full);
+            }
+            let Some(header) = FrameHeader::decode(rest, &self.place, self.at) else {
+                return Some(Stop::Unsound { torn: FrameHeader::was_meant(rest, self.at, self.next_seq) });
+            };
+            if header.first_seq != self.next_seq {
+                return Some(Stop::Gap { found: header.first_seq });
+            }
+            if !last && rest.len() - FRAME_HEADER_BYTES < index(header.payload_bytes.into()) {
+                return None;
+            }
+            let frame = match verify(rest, from, header, &self.place, self.alignment) {
+                Ok(frame) => frame,
+                Err(Unsound::Payload) => return Some(Stop::Unsound { torn: true }),
+                Err(Unsound::Malformed) => return Some(Stop::Malformed),
+            };
+            self.next_seq = frame.next_seq();
+            self.at = frame.end;
+            let goes_on = frame.goes_on();
+            frames.push(frame);
+            if goes_on {
+                return Some(Stop::GoesOn);
+            }
         }
-        let Some(header) = FrameHeader::decode(rest, place, at) else {
-            break Stop::Unsound { torn: FrameHeader::was_meant(rest, at, next_seq) };
-        };
-        if header.first_seq != next_seq {
-            break Stop::Gap { found: header.first_seq };
-        }
-        let frame = match verify(segment, header, place, alignment) {
-            Ok(frame) => frame,
-            Err(Unsound::Payload) => break Stop::Unsound { torn: true },
-            Err(Unsound::Malformed) => break Stop::Malformed,
-        };
-        next_seq = frame.next_seq();
-        at = frame.end;
-        let goes_on = frame.goes_on();
-        frames.push(frame);
-        if goes_on {
-            break Stop::GoesOn;
-        }
-    };
-    Scan { frames, stop, at, next_seq }
+    }
+}
+
+/// Follows the frames of a whole segment.
+fn scan(segment: &[u8], place: &Place, alignment: u32, first_seq: Seq) -> Scan {
+    let mut scanner = Scanner::new(place.clone(), alignment, first_seq);
+    let mut frames = Vec::new();
+    let stop = scanner.follow(segment, 0, true, &mut frames).unwrap_or_default();
+    Scan { frames, stop, at: scanner.at, next_seq: scanner.next_seq, head_crc: 0 }
 }
 
 /// What sound headers behind a stop say. Their payloads are not looked at.
@@ -95,19 +131,26 @@ pub(crate) struct Beyond {
     pub(super) last_at: u64,
 }
 
-/// Looks for sound headers of this segment at `from` (a boundary) and behind it.
-pub(super) fn look_on(segment: &[u8], place: &Place, from: u64) -> Beyond {
+impl Beyond {
+    /// Looks for sound headers of a segment in `bytes`, which lie at `offset` of it (a boundary), behind all before.
+    pub(super) fn look(&mut self, bytes: &[u8], place: &Place, offset: u64) {
+        let step = index(u64::from(ALIGNMENT_MIN));
+        for (block, bytes) in bytes.chunks(step).enumerate() {
+            let at = offset + (block * step) as u64;
+            let Some(header) = FrameHeader::decode(bytes, place, at) else { continue };
+            if !self.any || header.durable > self.mark {
+                (self.mark, self.mark_at) = (header.durable, at);
+            }
+            (self.any, self.last_at) = (true, at);
+        }
+    }
+}
+
+/// Looks for sound headers of a whole segment at `from` (a boundary) and behind it.
+fn look_on(segment: &[u8], place: &Place, from: u64) -> Beyond {
     let mut beyond = Beyond::default();
     let rest = usize::try_from(from).ok().and_then(|from| segment.get(from..)).unwrap_or(&[]);
-    let step = index(u64::from(ALIGNMENT_MIN));
-    for (block, bytes) in rest.chunks(step).enumerate() {
-        let at = from + (block * step) as u64;
-        let Some(header) = FrameHeader::decode(bytes, place, at) else { continue };
-        if !beyond.any || header.durable > beyond.mark {
-            (beyond.mark, beyond.mark_at) = (header.durable, at);
-        }
-        (beyond.any, beyond.last_at) = (true, at);
-    }
+    beyond.look(rest, place, from);
     beyond
 }
 
@@ -207,6 +250,36 @@ mod tests {
         assert_eq!(scanned(&segment(&[10], GOES_ON)).stop, Stop::GoesOn);
         assert_eq!(scanned(&bytes[..512 * 6]).stop, Stop::Full);
         assert_eq!(scanned(&[]).stop, Stop::Full);
+    }
+
+    /// Whatever the pieces: more bytes are asked for only where a frame is not whole.
+    #[test]
+    fn pieces_give_what_the_whole_gives() {
+        let mut torn = segment(&[10, 600, 1500, 0], 0);
+        torn[2048 + 700] ^= 1;
+        for bytes in [segment(&[10, 600, 1500, 0], 0), segment(&[600], GOES_ON), torn] {
+            let whole = scanned(&bytes);
+            for piece_bytes in [1, 48, 100, 512, 700, 4096] {
+                let mut scanner = Scanner::new(place(), 512, Seq::new(10));
+                let mut frames = Vec::new();
+                let stop = loop {
+                    let from = scanner.at as usize;
+                    let longer = (1..).map(|pieces| bytes.len().min(from + pieces * piece_bytes));
+                    let stopped = longer.map(|end| {
+                        let (before, last) = (frames.len(), end == bytes.len());
+                        let stop = scanner.follow(&bytes[from..end], from as u64, last, &mut frames);
+                        (stop, frames.len() > before)
+                    });
+                    let mut stopped = stopped.filter(|(stop, more)| stop.is_some() || *more);
+                    if let Some((Some(stop), _)) = stopped.next() {
+                        break stop;
+                    }
+                };
+                assert_eq!((stop, scanner.at, scanner.next_seq), (whole.stop, whole.at, whole.next_seq));
+                let headers = |frames: &[Frame]| frames.iter().map(|f| (f.header, f.end)).collect::<Vec<_>>();
+                assert_eq!(headers(&frames), headers(&whole.frames));
+            }
+        }
     }
 
     #[test]
