@@ -1,8 +1,8 @@
 //! Reading one segment's bytes: pure functions, fed with anything.
 //!
-//! A [`Scanner`] follows the frames from the start until something does not check out; [`Beyond`] then says what
-//! can still be learned from behind that point. Both take the segment piece by piece. Neither judges: that is done in `open.rs` by the table in
-//! `verdict.rs`.
+//! A [`Scanner`] follows the frames from the start until something does not check out; [`Beyond`] then says what can
+//! still be learned from behind that point. Both take the segment piece by piece. Neither judges: that is done in
+//! `open.rs` by the table in `verdict.rs`.
 
 use super::bytes::index;
 use super::frame::{FRAME_HEADER_BYTES, Frame, FrameHeader, Unsound, verify};
