@@ -420,3 +420,24 @@ fn pipelined_writes_share_commits() {
     let used = commits() - before;
     assert!(used < 50, "1000 pipelined writes took {used} commits");
 }
+
+#[test]
+fn info_says_how_commits_are_spread() {
+    let claimlog = Claimlog::start();
+    exchange(claimlog.port, &request(&["XADD", "s", "*", "f", "v"]).repeat(1000));
+    let info = String::from_utf8(exchange(claimlog.port, b"INFO persistence\r\n")).unwrap();
+    let line = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
+    let number = |name: &str, part: &str| -> u64 {
+        let found = line(name).split(',').find_map(|pair| pair.strip_prefix(part)?.strip_prefix('='));
+        found.unwrap_or_else(|| panic!("{name} has no {part}")).trim().parse().unwrap()
+    };
+    let commits: u64 = line("claimlog_commits").trim().parse().unwrap();
+    for name in ["claimlog_commit_batches", "claimlog_commit_write_us", "claimlog_commit_sync_us"] {
+        assert_eq!(number(name, "count"), commits, "{name}");
+    }
+    assert_eq!(number("claimlog_commit_wait_us", "count"), commits);
+    assert!(number("claimlog_commit_batches", "max") >= 1000 / commits);
+    // What waited was written and synced meanwhile.
+    assert!(number("claimlog_commit_wait_us", "max") >= number("claimlog_commit_sync_us", "max"));
+    assert!(number("claimlog_core_lock_ns", "count") >= 1000 / 64);
+}
