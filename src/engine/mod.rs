@@ -347,6 +347,12 @@ impl Engine {
         self.shared.progress.durable()
     }
 
+    /// The last change that was applied; whether it is on disk is another question.
+    #[must_use]
+    pub fn applied(&self) -> Seq {
+        self.shared.core().applied()
+    }
+
     /// Resolves when replies up to `seq` may leave, or never will. Runs on any runtime: a helper thread commits.
     pub fn wait_visible(&self, seq: Seq) -> impl Future<Output = Result<(), Error>> + Send + 'static {
         let engine = self.clone();

@@ -26,13 +26,13 @@ use crate::id::{PageNo, PartKey, Seq, StoreId};
 /// one part writes the whole leaf again: with 16, removing every tenth part of 64 MB wrote 114 MB; with 4, 6 MB.
 const FANOUT: usize = 4;
 /// What clean leaves may take in memory.
-const CACHE_BYTES: usize = 64 << 20;
+const CACHE_BYTES: usize = 4 << 20;
 const COMPRESSION: i32 = 3;
 /// So much goes into sled at once.
 const BATCH_BYTES: usize = 1 << 20;
 /// sled never gives up the memory of a leaf that it wrote, as long as the database is open. So after that much it is
 /// closed and opened again.
-const GROWTH_BYTES: usize = 64 << 20;
+const GROWTH_BYTES: usize = 8 << 20;
 /// What a leaf takes at most.
 const LEAF_BYTES: usize = FANOUT * VALUE_BYTES;
 /// A second thread is needed: an opening waits, on one, for what it gave the pool to do.
