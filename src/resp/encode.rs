@@ -117,11 +117,13 @@ impl<'a> Encoder<'a> {
 
     /// An entry id, as a bulk string.
     pub fn id(&mut self, id: EntryId) {
-        let mut text = [0; 41];
-        let seq_at = put_decimal(&mut text, 41, id.seq);
-        text[seq_at - 1] = b'-';
-        let start = put_decimal(&mut text, seq_at - 1, id.ms);
-        self.bulk(&text[start..]);
+        let (mut ms, mut seq) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (ms, seq) = (ms.format(id.ms), seq.format(id.seq));
+        self.header(b'$', (ms.len() + 1 + seq.len()) as i64);
+        self.out.extend_from_slice(ms.as_bytes());
+        self.out.push(b'-');
+        self.out.extend_from_slice(seq.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
     }
 
     /// Text of many lines: a verbatim string in RESP3, a bulk string in RESP2.
@@ -190,28 +192,9 @@ impl<'a> Encoder<'a> {
     }
 
     fn header(&mut self, kind: u8, value: i64) {
-        let mut text = [0; 20];
-        let mut start = put_decimal(&mut text, 20, value.unsigned_abs());
-        if value < 0 {
-            start -= 1;
-            text[start] = b'-';
-        }
         self.out.push(kind);
-        self.out.extend_from_slice(&text[start..]);
+        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
         self.out.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Writes a decimal number so that it ends before `end`; returns where it begins.
-fn put_decimal(text: &mut [u8], end: usize, mut value: u64) -> usize {
-    let mut start = end;
-    loop {
-        start -= 1;
-        text[start] = b'0' + (value % 10) as u8;
-        value /= 10;
-        if value == 0 {
-            return start;
-        }
     }
 }
 
