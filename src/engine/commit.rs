@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::Shared;
 use super::options::SyncMode;
+use super::progress::Progress;
 use crate::error::Error;
 use crate::id::Seq;
 use crate::wal::{LogError, Writer, Written};
@@ -25,6 +26,11 @@ impl Committed {
         let visible = if mode == SyncMode::Always { written.durable } else { written.last };
         Self { visible, durable: written.durable }
     }
+
+    /// Makes it known to those who look, and wakes nobody.
+    pub(super) fn show(&self, progress: &Progress) {
+        progress.advance(self.visible, self.durable);
+    }
 }
 
 impl Shared {
@@ -38,7 +44,7 @@ impl Shared {
     }
 
     /// Waits if snapshots don't come along with what is written (I10).
-    fn brake(&self, before: u64) {
+    pub(super) fn brake(&self, before: u64) {
         let written = self.log_bytes_written.load(Ordering::Relaxed);
         let pause = self.snapshots.brake(written - before, written);
         if self.may_sleep && !pause.is_zero() {
@@ -63,6 +69,7 @@ impl Shared {
             let Some(log) = core.log.as_mut() else { return Err(Error::Closed) };
             (log.take(), mode, first_applied)
         };
+        self.group_commit.taken(chunk.last_seq());
         let sync = mode == SyncMode::Always || force_sync;
         let bytes = chunk.len();
         let last_before = writer.written().last;
@@ -83,6 +90,13 @@ impl Shared {
 
     /// Tells who waits how far a commit came, or that there will be none.
     pub(super) fn publish(&self, committed: Result<Committed, Error>) -> Result<(), Error> {
+        let published = self.publish_to_tasks(committed);
+        self.group_commit.wake(self.progress.visible());
+        published
+    }
+
+    /// As [`Shared::publish`], but for the threads that wait: whoever leads them wakes them.
+    pub(super) fn publish_to_tasks(&self, committed: Result<Committed, Error>) -> Result<(), Error> {
         match committed {
             Ok(Committed { visible, durable }) => self.progress.publish(visible, durable),
             Err(error @ Error::Failed(_)) => {

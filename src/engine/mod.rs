@@ -9,6 +9,7 @@
 mod commit;
 mod core;
 mod events;
+mod group_commit;
 mod helper;
 mod options;
 mod progress;
@@ -43,6 +44,7 @@ pub use watch::Watch;
 
 use self::core::{Core, Halt, Limits};
 use self::events::Listener;
+use self::group_commit::GroupCommit;
 use self::helper::Helper;
 use self::progress::Progress;
 use self::snapshots::Snapshots;
@@ -150,6 +152,7 @@ pub(crate) struct Shared {
     /// Lock order: the writer before the core. `None` when the engine was closed.
     writer: Mutex<Option<Writer>>,
     progress: Progress,
+    group_commit: GroupCommit,
     spares: Arc<Spares>,
     ballast: Ballast,
     clock: Arc<dyn Clock>,
@@ -195,6 +198,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             core: Mutex::new(core),
             progress: Progress::new(applied),
+            group_commit: GroupCommit::default(),
             spares: log.spares,
             ballast: log.ballast,
             clock: options.clock,
@@ -389,9 +393,7 @@ impl Engine {
     /// # Errors
     /// The ticket's, or [`Error::Failed`] if the log failed.
     pub fn redeem_blocking<R>(&self, ticket: Ticket<R>) -> Result<R, Error> {
-        while self.visible() < ticket.after {
-            self.commit()?;
-        }
+        self.shared.wait_committed(ticket.after)?;
         ticket.result
     }
 

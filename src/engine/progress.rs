@@ -38,10 +38,15 @@ impl Progress {
         Seq::new(self.durable.load(Ordering::Acquire))
     }
 
-    /// The log has come further.
-    pub(super) fn publish(&self, visible: Seq, durable: Seq) {
+    /// The log has come further. Nobody is woken yet.
+    pub(super) fn advance(&self, visible: Seq, durable: Seq) {
         self.durable.fetch_max(durable.get(), Ordering::AcqRel);
         self.visible.fetch_max(visible.get(), Ordering::AcqRel);
+    }
+
+    /// The log has come further.
+    pub(super) fn publish(&self, visible: Seq, durable: Seq) {
+        self.advance(visible, durable);
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.wakers.is_empty() {
             return;
