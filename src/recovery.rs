@@ -150,7 +150,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         }
         Err(error) => return Err(OpenError::Log(error)),
     };
-    let StateReplay { state, records, batches, bytes, .. } = replay;
+    let StateReplay { mut state, records, batches, bytes, .. } = replay;
+    state.recovered();
     let (mut slots, owner) = (slots, log.writer.store());
     for slot in &mut slots {
         // It has no root, or we would not be here: somebody else's, and empty.

@@ -192,6 +192,14 @@ impl State {
         change: impl FnOnce(&mut Group, &mut Stamp<'_>) -> Result<(), Needs>,
     ) -> Applied {
         self.group(at)?;
+        let recovered = self.recovered;
+        let change = |group: &mut Group, stamp: &mut Stamp<'_>| {
+            change(group, stamp)?;
+            if recovered {
+                group.pending.derive_if_long();
+            }
+            Ok(())
+        };
         self.change_stream(seq, at.stream, |stream, stamp, _| {
             stream.groups.update(at.name.as_slice(), stamp, change)?.unwrap_or(Ok(()))
         })

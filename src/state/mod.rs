@@ -48,6 +48,9 @@ pub(crate) struct State {
     next_stream: StreamNo,
     next_consumer: ConsumerNo,
     next_page: PageNo,
+    /// Whether replay has ended: see [`pending`].
+    #[serde(skip)]
+    recovered: bool,
     /// What changes dropped, to be freed where it takes nobody's time.
     #[serde(skip)]
     trash: Trash,
@@ -86,6 +89,7 @@ impl Default for State {
             next_stream: StreamNo::new(1),
             next_consumer: ConsumerNo::new(1),
             next_page: PageNo::new(1),
+            recovered: false,
             trash: Vec::new(),
         }
     }
@@ -135,6 +139,13 @@ impl State {
     /// clones or replies still hold of that does not count.
     pub(crate) fn memory_bytes(&self) -> u64 {
         size_of::<Self>() as u64 + self.databases.iter().map(Database::memory_bytes).sum::<u64>()
+    }
+
+    /// Replay has ended: makes what was not derived meanwhile and takes long.
+    pub(crate) fn recovered(&mut self) {
+        self.recovered = true;
+        let streams = self.databases.iter().flat_map(Database::streams);
+        streams.flat_map(Stream::groups).for_each(|group| group.pending.derive_if_long());
     }
 
     /// What the state would be after these records. For requests whose later steps depend on their earlier ones.

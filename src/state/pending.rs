@@ -1,11 +1,13 @@
 //! The pending entries list of a group: who owns which delivered entry, since when, for which time; and which of them
 //! were given back, in which order.
 //!
-//! The rows by id are state and lie in pages. The ids by owner, by delivery time and by release are derived from them,
-//! never dumped, and rebuilt when a snapshot is loaded. Nobody outside this file can change one without the others
-//! (I6).
+//! The rows by id are state and lie in pages. The ids by owner, by delivery time and by release are derived from them and
+//! never dumped. They are made of all rows at once when something asks for them, and follow each change from then on. A
+//! queue whose workers keep up never needs them; and a log is replayed without them, for following a change takes longer
+//! than the change. Nobody outside this file can change one without the others (I6).
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
@@ -16,22 +18,96 @@ pub(crate) use super::pending_page::{Pending, PendingWalk};
 use super::tree::{Comparison, Dump, LoadError, Needs, Parts, Stamp, Stopped};
 use crate::id::{ConsumerNo, EntryId};
 
+/// With more rows than this the lists are kept, outside of replay: to make them would hold up whoever asks first.
+const LISTED_LATER_MAX: u64 = 4096;
+
 /// A pending entries list.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct PendingList {
     rows: PendingTree,
-    /// For each owner of any its ids, behind a 0.
     #[serde(skip)]
+    lists: OnceLock<Lists>,
+}
+
+/// What is derived from the rows.
+#[derive(Clone, Debug, Default)]
+struct Lists {
+    /// For each owner of any its ids, behind a 0.
     by_owner: OrdMap<ConsumerNo, Index>,
     /// Those that are owned, by the time of their delivery (Unix ms).
-    #[serde(skip)]
     by_delivery: Index,
     /// Those that were released, by their place in the order of releases.
-    #[serde(skip)]
     released: Index,
 }
 
+impl Lists {
+    /// The lists of rows that are ascending.
+    fn of(rows: impl Iterator<Item = Pending>) -> Self {
+        let mut by_owner: BTreeMap<ConsumerNo, Vec<Place>> = BTreeMap::new();
+        let (mut by_delivery, mut released) = (Vec::new(), Vec::new());
+        for row in rows {
+            if row.holder == NOBODY {
+                released.push((row.since, row.id));
+                continue;
+            }
+            by_owner.entry(row.holder).or_default().push((0, row.id));
+            by_delivery.push((row.since, row.id));
+        }
+        // In order as a rule, and for a stable sort that is less work.
+        by_delivery.sort();
+        released.sort();
+        Self {
+            by_owner: by_owner.iter().map(|(owner, ids)| (*owner, Index::of_sorted(ids))).collect(),
+            by_delivery: Index::of_sorted(&by_delivery),
+            released: Index::of_sorted(&released),
+        }
+    }
+
+    /// A row is what it was not before.
+    fn follow(&mut self, before: Option<&Pending>, row: &Pending) -> Result<(), Needs> {
+        if let Some(before) = before {
+            if before.holder == row.holder && row.holder != NOBODY {
+                self.by_delivery.remove((before.since, row.id))?;
+                return self.by_delivery.insert((row.since, row.id));
+            }
+            self.unlist(before)?;
+        }
+        if row.holder == NOBODY {
+            return self.released.insert((row.since, row.id));
+        }
+        self.by_owner.entry(row.holder).or_default().insert((0, row.id))?;
+        self.by_delivery.insert((row.since, row.id))
+    }
+
+    /// A row is no more.
+    fn unlist(&mut self, row: &Pending) -> Result<(), Needs> {
+        if row.holder == NOBODY {
+            return self.released.remove((row.since, row.id));
+        }
+        self.by_delivery.remove((row.since, row.id))?;
+        if let Some(ids) = self.by_owner.get_mut(&row.holder) {
+            ids.remove((0, row.id))?;
+            if ids.is_empty() {
+                self.by_owner.remove(&row.holder);
+            }
+        }
+        Ok(())
+    }
+}
+
 impl PendingList {
+    /// The derived lists; made if there are none.
+    fn lists(&self) -> &Lists {
+        self.lists.get_or_init(|| Lists::of(self.rows()))
+    }
+
+    /// Makes the derived lists if they would soon take long to make.
+    pub(super) fn derive_if_long(&self) {
+        if self.len() > LISTED_LATER_MAX {
+            self.lists();
+        }
+    }
+
     /// How many entries are pending.
     pub(crate) fn len(&self) -> u64 {
         self.rows.summary().count
@@ -69,7 +145,7 @@ impl PendingList {
 
     /// How many entries a consumer owns.
     pub(crate) fn owned_count(&self, owner: ConsumerNo) -> u64 {
-        self.by_owner.get(&owner).map_or(0, Index::len)
+        self.lists().by_owner.get(&owner).map_or(0, Index::len)
     }
 
     /// The ids that a consumer owns, from one on, ascending.
@@ -78,46 +154,39 @@ impl PendingList {
         owner: ConsumerNo,
         id: EntryId,
     ) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range_from((0, id)).map(|(_, id)| id))
+        self.lists().by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range_from((0, id)).map(|(_, id)| id))
     }
 
     /// How many were released.
     pub(crate) fn released_count(&self) -> u64 {
-        self.released.len()
+        self.lists().released.len()
     }
 
     /// The ids that were released, first come first.
     pub(crate) fn released(&self) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.released.range_from((0, EntryId::MIN)).map(|(_, id)| id)
+        self.lists().released.range_from((0, EntryId::MIN)).map(|(_, id)| id)
     }
 
     /// The ids that are owned and were delivered no later than that (Unix ms), oldest delivery first.
     pub(crate) fn delivered_by(&self, latest_ms: u64) -> impl Iterator<Item = EntryId> + use<'_> {
-        let from_first = self.by_delivery.range_from((0, EntryId::MIN));
+        let from_first = self.lists().by_delivery.range_from((0, EntryId::MIN));
         from_first.take_while(move |(at_ms, _)| *at_ms <= latest_ms).map(|(_, id)| id)
     }
 
     /// The first delivery (Unix ms), of those that are owned.
     pub(crate) fn first_delivery(&self) -> Option<u64> {
-        self.by_delivery.range_from((0, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
+        self.lists().by_delivery.range_from((0, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
     }
 
     /// The first delivery after that time (Unix ms), of those that are owned.
     pub(crate) fn next_delivery_after(&self, ms: u64) -> Option<u64> {
-        self.by_delivery.range_from((ms.checked_add(1)?, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
+        self.lists().by_delivery.range_from((ms.checked_add(1)?, EntryId::MIN)).next().map(|(at_ms, _)| at_ms)
     }
 
     /// Puts a row in its place: a new one, or another owner, time or count for one that is there.
     pub(super) fn put(&mut self, row: Pending, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         let before = self.rows.put(&row, stamp)?;
-        if let Some(before) = &before {
-            if before.holder == row.holder && row.holder != NOBODY {
-                self.by_delivery.remove((before.since, row.id))?;
-                return self.by_delivery.insert((row.since, row.id));
-            }
-            self.unlist(before)?;
-        }
-        self.list(&row)
+        self.lists.get_mut().map_or(Ok(()), |lists| lists.follow(before.as_ref(), &row))
     }
 
     /// Takes a row's owner away, and puts it at the end of those that were released.
@@ -127,48 +196,30 @@ impl PendingList {
         delivery_count: u64,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        let place = self.released.last().map_or(0, |(last, _)| last) + 1;
+        let place = self.lists().released.last().map_or(0, |(last, _)| last) + 1;
         self.put(Pending { id, holder: NOBODY, since: place, delivery_count }, stamp)
     }
 
     /// Takes a row out; answers whether it was there.
     pub(super) fn remove(&mut self, id: EntryId, stamp: &mut Stamp<'_>) -> Result<bool, Needs> {
         let Some(row) = self.rows.take(id, stamp)? else { return Ok(false) };
-        self.unlist(&row)?;
+        if self.len() == 0 {
+            self.lists.take();
+        } else if let Some(lists) = self.lists.get_mut() {
+            lists.unlist(&row)?;
+        }
         Ok(true)
     }
 
     /// Takes all rows of an owner out.
     pub(super) fn remove_owner(&mut self, owner: ConsumerNo, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
-        if let Some(ids) = self.by_owner.remove(&owner) {
+        self.lists();
+        let Some(lists) = self.lists.get_mut() else { return Ok(()) };
+        if let Some(ids) = lists.by_owner.remove(&owner) {
             for (_, id) in ids.range_from((0, EntryId::MIN)) {
                 if let Some(row) = self.rows.take(id, stamp)? {
-                    self.by_delivery.remove((row.since, id))?;
+                    lists.by_delivery.remove((row.since, id))?;
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a row into the derived lists.
-    fn list(&mut self, row: &Pending) -> Result<(), Needs> {
-        if row.holder == NOBODY {
-            return self.released.insert((row.since, row.id));
-        }
-        self.by_owner.entry(row.holder).or_default().insert((0, row.id))?;
-        self.by_delivery.insert((row.since, row.id))
-    }
-
-    /// Takes a row out of the derived lists.
-    fn unlist(&mut self, row: &Pending) -> Result<(), Needs> {
-        if row.holder == NOBODY {
-            return self.released.remove((row.since, row.id));
-        }
-        self.by_delivery.remove((row.since, row.id))?;
-        if let Some(ids) = self.by_owner.get_mut(&row.holder) {
-            ids.remove((0, row.id))?;
-            if ids.is_empty() {
-                self.by_owner.remove(&row.holder);
             }
         }
         Ok(())
@@ -183,41 +234,20 @@ impl PendingList {
     }
 
     pub(super) fn load(&mut self, parts: &mut dyn Parts) -> Result<(), LoadError> {
-        self.rows.load(parts)?;
-        self.derive();
-        Ok(())
-    }
-
-    /// Makes the derived lists, of all rows at once.
-    fn derive(&mut self) {
-        let mut by_owner: BTreeMap<ConsumerNo, Vec<Place>> = BTreeMap::new();
-        let (mut by_delivery, mut released) = (Vec::new(), Vec::new());
-        for row in self.rows() {
-            if row.holder == NOBODY {
-                released.push((row.since, row.id));
-                continue;
-            }
-            by_owner.entry(row.holder).or_default().push((0, row.id));
-            by_delivery.push((row.since, row.id));
-        }
-        // In order as a rule, and for a stable sort that is less work.
-        by_delivery.sort();
-        released.sort();
-        self.by_owner = by_owner.iter().map(|(owner, ids)| (*owner, Index::of_sorted(ids))).collect();
-        self.by_delivery = Index::of_sorted(&by_delivery);
-        self.released = Index::of_sorted(&released);
+        self.rows.load(parts)
     }
 
     /// Says what is wrong, if anything is: the indexes must agree (I6).
     pub(super) fn check(&self, is_consumer: impl Fn(ConsumerNo) -> bool) -> Result<(), String> {
         self.rows.check()?;
-        self.by_owner.values().chain([&self.by_delivery, &self.released]).try_for_each(Index::check)?;
-        let owned: u64 = self.by_owner.values().map(Index::len).sum();
-        if owned + self.released.len() != self.len() || self.by_delivery.len() != owned {
+        let lists = self.lists();
+        lists.by_owner.values().chain([&lists.by_delivery, &lists.released]).try_for_each(Index::check)?;
+        let owned: u64 = lists.by_owner.values().map(Index::len).sum();
+        if owned + lists.released.len() != self.len() || lists.by_delivery.len() != owned {
             return Err(format!(
                 "{} rows are pending, but consumers own {owned} and {} were released",
                 self.len(),
-                self.released.len()
+                lists.released.len()
             ));
         }
         let mut last = None;
@@ -227,15 +257,15 @@ impl PendingList {
             }
             last = Some(row.id);
             let Some(owner) = row.owner() else {
-                if !self.released.contains((row.since, row.id)) {
+                if !lists.released.contains((row.since, row.id)) {
                     return Err(format!("{} was released, and is not where it should be", row.id));
                 }
                 continue;
             };
-            if !self.by_owner.get(&owner).is_some_and(|ids| ids.contains((0, row.id))) {
+            if !lists.by_owner.get(&owner).is_some_and(|ids| ids.contains((0, row.id))) {
                 return Err(format!("{} is pending for consumer {owner}, who does not own it", row.id));
             }
-            if !self.by_delivery.contains((row.since, row.id)) {
+            if !lists.by_delivery.contains((row.since, row.id)) {
                 return Err(format!("{} is not found by its delivery", row.id));
             }
             if !is_consumer(owner) {
@@ -278,8 +308,7 @@ mod tests {
                 }
                 if step % 300 == 0 {
                     list.check(|_| true).unwrap();
-                    let mut again = list.clone();
-                    again.derive();
+                    let again = PendingList { lists: OnceLock::new(), ..list.clone() };
                     again.check(|_| true).unwrap();
                     assert!(again.released().eq(list.released()));
                     assert!(again.delivered_by(u64::MAX).eq(list.delivered_by(u64::MAX)));
