@@ -88,7 +88,7 @@ MUTATIONS = [
      "            group.cursor = cursor;\n            if !ids.is_empty() {",
      "            if ids.len() != 1 {\n                group.cursor = cursor;\n            }\n            if !ids.is_empty() {", WORLD),
     ("a waiter is lost", "I2", "src/engine/core.rs",
-     "                Tried::Served => {}", "                Tried::Served => return true,", WORLD),
+     "                    Tried::Served | Tried::Dry => {}", "                    Tried::Served | Tried::Dry => return true,", WORLD),
     ("readers are not told when their group goes", "I2", "src/engine/touched.rs",
      "Record::GroupDestroyed { group } => (of(group.stream, false, ByAll), None),",
      "Record::GroupDestroyed { group } => (of(group.stream, false, ByClaims), None),", WORLD),
