@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """What claimlog writes for each byte of entries, and how much disk it takes.
 
-    benches/disk.py [--gib 1] [--value-bytes 1024] [--claimlog target/release/claimlog] [-- more words for serve]
+    benches/disk.py [--gib 1] [--trim-rounds 1] [--claimlog target/release/claimlog] [-- more words for serve]
 
-Entries of --value-bytes random bytes are added, 50 at a time, until --gib of values are there. Then as many again while the
-stream is trimmed to what it has (MAXLEN ~), which nothing should grow under. Printed at each of --looks looks:
+Entries of --value-bytes random bytes are added, 50 at a time, until --gib of values are there. Then --trim-rounds times as
+many again while the stream is trimmed to what it has (MAXLEN ~): nothing should go on growing then. Printed at each of
+--looks looks, in each round:
 
     added         GiB of values so far
     log, stores   bytes written to log/ and to snapshot/ for each byte of values, since the beginning
@@ -113,7 +114,8 @@ def main():
     here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     parser.add_argument("--gib", type=float, default=1.0)
     parser.add_argument("--value-bytes", type=int, default=1024)
-    parser.add_argument("--looks", type=int, default=4, help="how often it is looked at in each of the two halves")
+    parser.add_argument("--trim-rounds", type=int, default=1)
+    parser.add_argument("--looks", type=int, default=4)
     parser.add_argument("--write-bytes", dest="counter", action="store_const", const="write_bytes", default="wchar")
     parser.add_argument("--claimlog", default=os.path.join(here, "target/release/claimlog"))
     parser.add_argument("--dir", default=None, help="where to work; a new directory in /var/tmp if none is given")
@@ -132,7 +134,8 @@ def main():
         count = int(args.gib * GIB) // args.value_bytes
         step, added = count // args.looks, 0
         print("phase     added    log  stores    all  snapshots  log/ GiB  snap. GiB  of values  RSS GiB")
-        for phase, options in (("fill", []), ("trim", ["MAXLEN", "~", count])):
+        phases = [("fill", []), *[("trim", ["MAXLEN", "~", count])] * args.trim_rounds]
+        for phase, options in phases:
             for _ in range(args.looks):
                 add(server, step, values, options)
                 added += step * args.value_bytes
