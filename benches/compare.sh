@@ -11,8 +11,9 @@
 #                  a short run may end before the first snapshot
 #
 # claimlog runs as it comes (appendfsync always), but with --snapshot-log-bytes 16m, so that snapshots happen where it
-# has somewhere to put them (none but those asked for in the row p99_snapshot). Redis runs with --appendonly yes --appendfsync always, and once more without any log. Each
-# row starts all of them anew, on free ports of the loopback; whose turn it is not is idle.
+# has somewhere to put them (in the row p99_snapshot none but those asked for). Redis runs with --appendonly yes
+# --appendfsync always, and once more without any log. Each row starts all of them anew, on free ports of the loopback;
+# whose turn it is not is idle.
 #
 # Data lies under ${TMPDIR:-/var/tmp}, which must be a disk. CLAIMLOG_BINARY, LOAD_BINARY: these programs instead of ones
 # that are built.
@@ -175,7 +176,7 @@ readers() {
     measure=by_load
     anew=yes
     clients_max=10100
-    load=(readers --readers 10000)
+    load=(readers --readers 10000 --idle-seconds 5 --wakes 100)
     more=("reader_bytes| B|RSS for each reader" "idle_cpu_ms_per_s| ms|CPU a second while nothing happens")
 }
 

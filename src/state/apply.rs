@@ -375,6 +375,6 @@ impl State {
         ensure(missing.is_none(), || {
             format!("{} is not pending in group {:?}", missing.unwrap_or_default(), at.name)
         })?;
-        self.change_group(seq, at, |group, stamp| Ok(group.pending.remove_all(ids, stamp)?))
+        self.change_group(seq, at, |group, stamp| group.pending.remove_all(ids, stamp))
     }
 }
