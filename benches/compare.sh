@@ -1,29 +1,36 @@
 #!/usr/bin/env bash
-# Compares claimlog with redis-server under redis-benchmark, on this machine and one disk.
+# Compares claimlog with redis-server under redis-benchmark and benches/load, on this machine and one disk.
 #
-#   benches/compare.sh [--rows NAME,NAME] [--seconds N] [--turns N] [--only-always]
+#   benches/compare.sh [--rows NAME,NAME] [--seconds N] [--turns N] [--only-always] [--sustained]
 #
 #   --rows         which rows, in that order (see below); otherwise all of them
 #   --seconds      about how long each turn of each server takes; 3 unless said otherwise
 #   --turns        how many turns each server has in each row, one after the other; 3. The median counts
 #   --only-always  leaves out the Redis that writes no log
+#   --sustained    one turn of 120 seconds each, and unless --rows says otherwise only rows that can go on for so long:
+#                  a short run may end before the first snapshot
 #
 # claimlog runs as it comes (appendfsync always), but with --snapshot-log-bytes 16m, so that snapshots happen where it
-# has somewhere to put them. Redis runs with --appendonly yes --appendfsync always, and once more without any log. Each
-# row starts all of them anew, on free ports of the loopback; whose turn it is not is idle.
+# has somewhere to put them (in the row p99_snapshot none but those asked for). Redis runs with --appendonly yes
+# --appendfsync always, and once more without any log. Each row starts all of them anew, on free ports of the loopback;
+# whose turn it is not is idle.
 #
-# Data lies under ${TMPDIR:-/var/tmp}, which must be a disk. CLAIMLOG_BINARY: this program instead of one that is built.
+# Data lies under ${TMPDIR:-/var/tmp}, which must be a disk. CLAIMLOG_BINARY, LOAD_BINARY: these programs instead of ones
+# that are built.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 # ---- Rows -----------------------------------------------------------------------------------------------------------
 # A row says what it is called and what redis-benchmark is told to do (`bench`), and may say what has to be there before
 # each turn (`prepare`, which is told how many requests come) and another way to measure (`measure`, which may measure
-# something else than requests a second: then `unit` says what). Streams are trimmed where they would grow, so that memory
-# stays flat.
+# something else than requests a second: then `unit` says what). For benches/load it says what that is told (`load`), which
+# of its figures counts (`figure`) and which others get lines of their own (`more`: name, unit, title). Streams are trimmed
+# where they would grow, so that memory stays flat.
 
-all_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_1 xreadgroup_100 xclaim_50 xautoclaim_sweep
-    xrevrange memory_pending memory_entries)
+all_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_1 xreadgroup_100 xreadgroup_100_50 xclaim_50
+    xautoclaim_sweep xrevrange p99_snapshot memory_pending memory_entries memory_streams memory_groups
+    readers_own readers_one readers_group readers_group_one)
+sustained_rows=(xadd_1 xadd_50 xadd_50_p16 xadd_1k_p16 xadd_500 xreadgroup_100_50 xclaim_50)
 xadd=(XADD jobs MAXLEN '~' 100000 '*' task resize)
 
 row_xadd_1() {
@@ -63,6 +70,14 @@ row_xreadgroup_100() {
     bench=()
 }
 
+row_xreadgroup_100_50() {
+    title="XREADGROUP COUNT 100, then XACK of those, 50 clients (pairs)"
+    prepare=a_million_entries
+    measure=by_load
+    load=(pairs --clients 50)
+    more=("p99_ms| ms|its p99")
+}
+
 row_xclaim_50() {
     title="XCLAIM of 1 in 100,000 pending, 50 clients"
     prepare=pending_entries
@@ -81,6 +96,18 @@ row_xrevrange() {
     bench=(-c 50 -P 4 XREVRANGE jobs + - COUNT 100)
 }
 
+row_p99_snapshot() {
+    title="p99 of XADD while snapshots are written, 50 clients, 1,000,000 entries (less is better)"
+    prepare=a_million_entries
+    measure=by_load
+    unit=" ms"
+    snapshot_log_bytes=64g
+    load=(xadd --clients 50 --turns 1)
+    figure=p99_ms_during
+    more=("p99_ms_without| ms|without" "p99_ratio||as many times as long" "rate_during|/s|XADD while they are written"
+        "rate_without|/s|without")
+}
+
 row_memory_pending() {
     title="memory: 1,000,000 entries that 10 consumers have pending (entries for each MiB of RSS)"
     prepare=pending_of_ten
@@ -97,6 +124,62 @@ row_memory_entries() {
     bench=()
 }
 
+row_memory_streams() {
+    title="memory: 100,000 streams of one entry (streams for each MiB of RSS)"
+    prepare=streams
+    measure=by_memory
+    unit=/MiB
+    bench=()
+}
+
+row_memory_groups() {
+    title="memory: the same, each with a group (streams for each MiB of RSS)"
+    prepare=streams_with_groups
+    measure=by_memory
+    unit=/MiB
+    bench=()
+}
+
+row_readers_own() {
+    title="10,000 readers in XREAD BLOCK, a stream each: until one has its entry (less is better)"
+    readers_and_one_of_them
+}
+
+row_readers_one() {
+    title="10,000 readers in XREAD BLOCK, one stream: until all have their entry (less is better)"
+    readers
+    load+=(--one-stream)
+    unit=" ms"
+    figure=wake_all_p50_ms
+}
+
+row_readers_group() {
+    title="10,000 readers in XREADGROUP BLOCK, a stream each: until one has its entry (less is better)"
+    readers_and_one_of_them
+    load+=(--group)
+}
+
+row_readers_group_one() {
+    title="10,000 readers in XREADGROUP BLOCK, one stream and group: until one has its entry (less is better)"
+    readers_and_one_of_them
+    load+=(--group --one-stream)
+}
+
+readers_and_one_of_them() {
+    readers
+    unit=" us"
+    figure=wake_one_p50_us
+    more+=("wake_all_p50_ms| ms|until all have")
+}
+
+readers() {
+    measure=by_load
+    anew=yes
+    clients_max=10100
+    load=(readers --readers 10000 --idle-seconds 5 --wakes 100)
+    more=("reader_bytes| B|RSS for each reader" "idle_cpu_ms_per_s| ms|CPU a second while nothing happens")
+}
+
 # ---- What has to be there before a turn -----------------------------------------------------------------------------
 
 nothing() { :; }
@@ -105,6 +188,19 @@ nothing() { :; }
 as_many_entries() {
     quietly XGROUP CREATE jobs workers 0 MKSTREAM
     benchmark -n "$1" -c 50 -P 64 XADD jobs '*' task resize >/dev/null
+}
+
+a_million_entries() { as_many_entries 1000000; }
+
+# Each with an entry.
+streams() {
+    requests=100000
+    awk -v count="$requests" 'BEGIN { for (i = 0; i < count; i++) print "XADD jobs:" i " 1-1 task resize\r" }' | pipe
+}
+
+streams_with_groups() {
+    streams
+    awk -v count="$requests" 'BEGIN { for (i = 0; i < count; i++) print "XGROUP CREATE jobs:" i " workers 0\r" }' | pipe
 }
 
 # Entries 1-0 and so on, and a group that has them all pending. Id 0-0 is none, so they begin with 1.
@@ -214,6 +310,32 @@ sweep() {
     rate=$(awk -v sweeps="$requests" -v ns=$((end - begin)) 'BEGIN { print sweeps * 1e9 / ns }')
 }
 
+# What redis-benchmark does not do.
+by_load() {
+    local words
+    if [ -n "$anew" ]; then
+        stop "$server"
+        start "$server"
+        words=("${load[@]}" --port "${port[$server]}")
+    else
+        words=("${load[@]}" --port "${port[$server]}" --seconds "$seconds")
+    fi
+    if [ "${load[0]} $server" = "xadd always" ]; then
+        words+=(--snapshot-command BGREWRITEAOF)
+    fi
+    "$prepare"
+    begin_cpu
+    timeout $((seconds * 20 + 300)) "$load_binary" "${words[@]}" >"$work/figures" || die "$server: load ${words[*]} failed"
+    end_cpu
+    requests=$(figure_of requests)
+    requests=${requests:-1}
+    rate=$(figure_of "$figure")
+    p99=$(figure_of p99_ms)
+}
+
+# A figure that benches/load printed last.
+figure_of() { awk -v name="$1" '$1 == name { print $2 }' "$work/figures"; }
+
 # How much fits a MiB of what the process has of the system, in a server that has just been started.
 by_memory() {
     local rss_kib
@@ -236,10 +358,16 @@ declare -A port pid calibrated
 words_of() {
     local redis=(redis-server --bind 127.0.0.1 --port "$2" --dir "$3" --save '')
     case $1 in
-        claimlog) words=("$binary" serve --bind 127.0.0.1 --port "$2" --dir "$3" --snapshot-log-bytes 16m) ;;
+        claimlog)
+            words=("$binary" serve --bind 127.0.0.1 --port "$2" --dir "$3")
+            words+=(--snapshot-log-bytes "${snapshot_log_bytes:-16m}")
+            ;;
         always) words=("${redis[@]}" --appendonly yes --appendfsync always) ;;
         nolog) words=("${redis[@]}" --appendonly no) ;;
     esac
+    if [ -n "${clients_max:-}" ]; then
+        words+=(--maxclients "$clients_max")
+    fi
 }
 
 # A free port is found by trying: another process may have it, and then ours ends.
@@ -356,10 +484,24 @@ table_line() {
     table+=("$line $6 |")
 }
 
+# The lines of `more`, under the row's own.
+more_lines() {
+    local line name unit title server
+    local -A of
+    for line in "${more[@]}"; do
+        IFS='|' read -r name unit title <<<"$line"
+        for server in "${servers[@]}"; do
+            of[$server]=$(printf '%s' "${others[$server $name]}" | median)
+        done
+        table_line "*$title*" "${of[claimlog]}" "${of[always]}" "${of[nolog]:-}" "$unit" ""
+    done
+}
+
 run_row() {
     local row=$1 turn server at requests rate p99 ticks_before ticks_used snapshots micros
     local title prepare=nothing measure=by_benchmark unit=/s bench=()
-    local -A rates=() p99s=() cpus=() mid=() late=() cpu=()
+    local load=() figure=rate more=() anew='' clients_max='' snapshot_log_bytes=16m name
+    local -A rates=() p99s=() cpus=() mid=() late=() cpu=() others=()
     "row_$row"
     calibrated=()
     for server in "${servers[@]}"; do
@@ -376,8 +518,15 @@ run_row() {
             rates[$server]+="$rate"$'\n'
             p99s[$server]+="$p99"$'\n'
             cpus[$server]+="$micros"$'\n'
-            printf '%-16s turn %d  %-9s %12.0f%s  p99 %s ms  cpu %s us\n' \
+            for name in "${more[@]%%|*}"; do
+                others[$server $name]+="$(figure_of "$name")"$'\n'
+            done
+            printf '%-16s turn %d  %-9s %12.0f%s  p99 %s ms  cpu %s us' \
                 "$row" $((turn + 1)) "$server" "$rate" "$unit" "${p99:--}" "$micros" >&2
+            for name in "${more[@]%%|*}"; do
+                printf '  %s %s' "$name" "$(figure_of "$name")" >&2
+            done
+            echo >&2
         done
     done
     for server in "${servers[@]}"; do
@@ -393,6 +542,7 @@ run_row() {
         table_line "*its CPU per XADD, server (less is better)*" \
             "${cpu[claimlog]}" "${cpu[always]}" "${cpu[nolog]:-}" " us" ""
     fi
+    more_lines
     if [ "$measure" = by_memory ]; then
         table_line "*its RSS (less is better)*" "$(mib_for "${mid[claimlog]}")" "$(mib_for "${mid[always]}")" \
             "$(mib_for "${mid[nolog]:-}")" " MiB" ""
@@ -404,6 +554,7 @@ run_row() {
         by_sweep)
             commands+=("$row: redis-cli -p PORT --pipe, with lines of XAUTOCLAIM jobs workers ben 3600000 1-0 COUNT 1000, 1-10000, ...")
             ;;
+        by_load) commands+=("$row: load ${load[*]} --port PORT") ;;
         by_memory) commands+=("$row: VmRSS in /proc/PID/status, 2 s after the last request") ;;
         by_benchmark) commands+=("$row: redis-benchmark -p PORT --csv -n N ${bench[*]/%0000000000*/0...}") ;;
     esac
@@ -425,22 +576,31 @@ sync_micros() {
 seconds=3
 turns=3
 with_nolog=yes
-rows=("${all_rows[@]}")
+sustained=
+rows=()
 while [ $# -gt 0 ]; do
     case $1 in
         --rows) IFS=, read -ra rows <<<"${2:?--rows needs names}" && shift ;;
         --seconds) seconds=${2:?--seconds needs a number} && shift ;;
         --turns) turns=${2:?--turns needs a number} && shift ;;
         --only-always) with_nolog= ;;
+        --sustained) sustained=yes seconds=120 turns=1 ;;
         -h | --help)
             sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "$0"
             echo "Rows: ${all_rows[*]}"
+            echo "With --sustained: ${sustained_rows[*]}"
             exit 0
             ;;
         *) die "what is $1? See --help" ;;
     esac
     shift
 done
+if [ ${#rows[@]} -eq 0 ]; then
+    rows=("${all_rows[@]}")
+    if [ -n "$sustained" ]; then
+        rows=("${sustained_rows[@]}")
+    fi
+fi
 for row in "${rows[@]}"; do
     declare -F "row_$row" >/dev/null || die "there is no row $row; there are: ${all_rows[*]}"
 done
@@ -461,6 +621,13 @@ else
     (cd "$here/.." && cargo build --quiet --release --bin claimlog)
     binary=${CARGO_TARGET_DIR:-$here/../target}/release/claimlog
 fi
+load_binary=${LOAD_BINARY:-}
+if [ -z "$load_binary" ] && [[ " ${rows[*]} " =~ " xreadgroup_100_50 "|" p99_snapshot "|" readers_" ]]; then
+    (cd "$here/.." && cargo build --quiet --release --example load)
+    load_binary=${CARGO_TARGET_DIR:-$here/../target}/release/examples/load
+fi
+# Descriptors for 10,000 readers: as many as this process may have.
+ulimit -n "$(ulimit -Hn)"
 # Settings of whoever runs this are not to be measured.
 for name in PORT BIND DIR APPENDFSYNC SNAPSHOT_LOG_BYTES SNAPSHOT_COPIES REQUIREPASS MAXCLIENTS; do
     unset "CLAIMLOG_$name"

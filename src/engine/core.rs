@@ -4,6 +4,7 @@
 //! along when the lock is left ([`After`]) and dealt with outside.
 
 use std::cell::Cell;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -327,7 +328,7 @@ impl Core {
         }
         let mut known: HashSet<(bytes::Bytes, u64)> = HashSet::new();
         let mut due: Option<u64> = None;
-        for id in self.waiters.of(key) {
+        for Reverse((id, _)) in self.waiters.line(key) {
             let Some(read) = self.waiters.read(id) else { continue };
             let BlockingRead::Group(read) = &*read else { continue };
             let Some(min_idle_ms) = read.claim else { continue };
@@ -468,23 +469,19 @@ impl Core {
     /// Serves who waits for a key, first come first, each as a batch of its own. Who finds nothing keeps its place.
     /// `false`: the next segment is missing.
     fn serve(&mut self, key: &Key, now_ms: u64) -> bool {
-        let mut dry: HashSet<(bytes::Bytes, Option<u64>)> = HashSet::new();
-        for id in self.waiters.of(key) {
-            let Some(read) = self.waiters.read(id) else { continue };
-            // Readers of one group compete: when one found nothing, those like it behind it won't either.
-            let kind = match &*read {
-                BlockingRead::Group(read) if read.streams.len() == 1 => {
-                    Some((read.group.clone(), read.claim))
+        let mut line = self.waiters.line(key);
+        while let Some(Reverse((id, rivals))) = line.pop() {
+            if let Some(read) = self.waiters.read(id) {
+                match self.try_serve(id, &read, now_ms) {
+                    Tried::Dry if rivals.is_some() => continue,
+                    Tried::Served | Tried::Dry => {}
+                    Tried::NotYet => return false,
                 }
-                BlockingRead::Group(_) | BlockingRead::Read(_) => None,
-            };
-            if kind.as_ref().is_some_and(|kind| dry.contains(kind)) {
-                continue;
             }
-            match self.try_serve(id, &read, now_ms) {
-                Tried::Served => {}
-                Tried::Dry => dry.extend(kind),
-                Tried::NotYet => return false,
+            if let Some(rivals) = rivals
+                && let Some(next) = self.waiters.next_rival(key, &rivals, id)
+            {
+                line.push(Reverse((next, Some(rivals))));
             }
         }
         self.schedule_claims(key, now_ms);

@@ -1,10 +1,14 @@
 //! Blocked readers: who waits for which keys, in the order in which they came.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap};
+use std::ops::Bound;
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use super::{Shared, Ticket};
 use crate::error::Error;
@@ -28,7 +32,7 @@ impl BlockingRead {
 
     /// The keys it waits for.
     pub(super) fn keys(&self) -> Vec<Key> {
-        let key = |db, name: &bytes::Bytes| Key { db, name: name.clone() };
+        let key = |db, name: &Bytes| Key { db, name: name.clone() };
         match self {
             Self::Read(read) => read.streams.iter().map(|(name, _)| key(read.db, name)).collect(),
             Self::Group(read) => {
@@ -37,7 +41,27 @@ impl BlockingRead {
             }
         }
     }
+
+    /// Whom it competes with, if it reads nothing else.
+    fn rivals(&self) -> Option<Rivals> {
+        match self {
+            Self::Group(read) if read.streams.len() == 1 => {
+                Some(Rivals { group: read.group.clone(), claim: read.claim })
+            }
+            Self::Group(_) | Self::Read(_) => None,
+        }
+    }
 }
+
+/// Readers of one group compete: when one found nothing, those like it behind it won't either.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Rivals {
+    group: Bytes,
+    claim: Option<u64>,
+}
+
+/// Whom to ask next: the first of each line of rivals, and everyone who has none. First come first.
+pub(super) type Line = BinaryHeap<Reverse<(WaiterId, Option<Rivals>)>>;
 
 /// The place in line: smaller came earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,11 +82,47 @@ pub(super) struct Waiters {
 /// Who waits for a key.
 #[derive(Debug, Default)]
 struct Queue {
-    ids: BTreeSet<WaiterId>,
+    /// Those without rivals.
+    alone: BTreeSet<WaiterId>,
+    /// Never an empty line. The order of the map can't show.
+    rivals: HashMap<Rivals, BTreeSet<WaiterId>>,
     /// How many of them would claim what is pending.
     claiming: usize,
     /// Its place in [`Waiters::dues`].
     due_ms: Option<u64>,
+}
+
+impl Queue {
+    fn add(&mut self, id: WaiterId, read: &BlockingRead) {
+        let line = match read.rivals() {
+            Some(rivals) => self.rivals.entry(rivals).or_default(),
+            None => &mut self.alone,
+        };
+        if line.insert(id) {
+            self.claiming += usize::from(read.claims());
+        }
+    }
+
+    fn remove(&mut self, id: WaiterId, read: &BlockingRead) {
+        let removed = match read.rivals() {
+            Some(rivals) => {
+                let line = self.rivals.get_mut(&rivals);
+                let removed = line.is_some_and(|line| line.remove(&id));
+                if self.rivals.get(&rivals).is_some_and(BTreeSet::is_empty) {
+                    self.rivals.remove(&rivals);
+                }
+                removed
+            }
+            None => self.alone.remove(&id),
+        };
+        if removed {
+            self.claiming -= usize::from(read.claims());
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.alone.is_empty() && self.rivals.is_empty()
+    }
 }
 
 /// A waiter that has its ticket and does not know it yet.
@@ -99,7 +159,8 @@ impl Waiters {
         let of_group = |id: &WaiterId| {
             self.by_id.get(id).is_some_and(|waiter| matches!(&*waiter.read, BlockingRead::Group(_)))
         };
-        let grouped = self.by_key.values().filter(|queue| queue.ids.iter().any(of_group)).count();
+        let grouped = |queue: &&Queue| !queue.rivals.is_empty() || queue.alone.iter().any(of_group);
+        let grouped = self.by_key.values().filter(grouped).count();
         (self.by_key.len(), grouped)
     }
 
@@ -107,10 +168,7 @@ impl Waiters {
         let id = WaiterId(self.next_id);
         self.next_id += 1;
         for key in read.keys() {
-            let queue = self.by_key.entry(key).or_default();
-            if queue.ids.insert(id) {
-                queue.claiming += usize::from(read.claims());
-            }
+            self.by_key.entry(key).or_default().add(id, &read);
         }
         let outcome = Arc::new(Outcome::default());
         let read = Arc::new(read);
@@ -118,9 +176,20 @@ impl Waiters {
         Waiting { id, read, outcome, engine }
     }
 
-    /// Who waits for a key, first come first.
-    pub(super) fn of(&self, key: &Key) -> Vec<WaiterId> {
-        self.by_key.get(key).into_iter().flat_map(|queue| &queue.ids).copied().collect()
+    /// Who waits for a key. Of rivals only the first is in it: see [`Waiters::next_rival`].
+    pub(super) fn line(&self, key: &Key) -> Line {
+        let Some(queue) = self.by_key.get(key) else { return Line::new() };
+        let alone = queue.alone.iter().map(|id| Reverse((*id, None)));
+        let first = |(rivals, line): (&Rivals, &BTreeSet<WaiterId>)| {
+            line.first().map(|id| Reverse((*id, Some(rivals.clone()))))
+        };
+        alone.chain(queue.rivals.iter().filter_map(first)).collect()
+    }
+
+    /// Who is behind one of some rivals.
+    pub(super) fn next_rival(&self, key: &Key, rivals: &Rivals, behind: WaiterId) -> Option<WaiterId> {
+        let line = self.by_key.get(key)?.rivals.get(rivals)?;
+        line.range((Bound::Excluded(behind), Bound::Unbounded)).next().copied()
     }
 
     /// Whether someone waits for a key.
@@ -171,10 +240,8 @@ impl Waiters {
         let waiter = self.by_id.remove(&id)?;
         for key in waiter.read.keys() {
             let Some(queue) = self.by_key.get_mut(&key) else { continue };
-            if queue.ids.remove(&id) {
-                queue.claiming -= usize::from(waiter.read.claims());
-            }
-            let (nobody, nobody_claims) = (queue.ids.is_empty(), queue.claiming == 0);
+            queue.remove(id, &waiter.read);
+            let (nobody, nobody_claims) = (queue.is_empty(), queue.claiming == 0);
             if nobody_claims {
                 self.set_due(&key, None);
             }

@@ -171,6 +171,17 @@ impl Decoder {
         }
     }
 
+    /// Takes the buffer away, with all its room, if nothing is in it that is not done with.
+    pub fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        if self.buffered() > 0 || self.buffer.capacity() == 0 {
+            return None;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        (self.start, self.position, self.searched) = (0, 0, 0);
+        Some(buffer)
+    }
+
     /// The next request; the same one again until it is consumed. `None`: it is not all there yet. A request is never
     /// empty.
     ///
@@ -606,5 +617,26 @@ mod tests {
         decoder.buffer().extend_from_slice(b"ree\r\n");
         let request = decoder.next_request().unwrap().expect("the rest has come");
         assert!(request.words().eq([b"three"]));
+    }
+
+    #[test]
+    fn an_empty_buffer_can_be_taken_away_and_given_back() {
+        let mut decoder = Decoder::default();
+        assert!(decoder.take_buffer().is_none(), "it has no room yet");
+        decoder.buffer().extend_from_slice(b"PING\r\nPI");
+        assert!(decoder.next_request().unwrap().is_some());
+        assert!(decoder.take_buffer().is_none(), "the request is not done with");
+        decoder.consume();
+        assert!(decoder.next_request().unwrap().is_none());
+        assert!(decoder.take_buffer().is_none(), "another one has begun");
+        decoder.buffer().extend_from_slice(b"NG\r\n");
+        assert!(decoder.next_request().unwrap().is_some());
+        decoder.consume();
+        let buffer = decoder.take_buffer().unwrap();
+        assert!(buffer.is_empty() && buffer.capacity() > 0);
+        *decoder.buffer() = buffer;
+        decoder.buffer().extend_from_slice(b"PING\r\n");
+        let request = decoder.next_request().unwrap().unwrap();
+        assert!(request.words().eq([b"PING"]));
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::Server;
 use super::connection::UNSENT_BYTES_MAX;
-use crate::command::{MemoryUse, stats_add};
+use crate::command::{Client, MemoryUse, stats_add};
 
 /// A client with more unsent replies than a connection may have is dropped when it read nothing for so long.
 const STUCK_MAX: Duration = Duration::from_secs(60);
@@ -18,64 +18,70 @@ struct Stuck {
     since: Instant,
 }
 
-/// Closes connections whose replies are held back because nothing of them was read for long.
-fn close_stuck(server: &Server, stuck: &mut HashMap<u64, Stuck>) {
+/// Whether a connection's replies are held back and nothing of them was read for long.
+fn is_stuck(client: &Client, stuck: &mut HashMap<u64, Stuck>) -> bool {
+    let sent_bytes = client.sent_bytes.get();
+    if client.unsent_bytes.get() <= UNSENT_BYTES_MAX {
+        stuck.remove(&client.id);
+        return false;
+    }
+    let seen = stuck.entry(client.id).or_insert_with(|| Stuck { sent_bytes, since: Instant::now() });
+    if seen.sent_bytes != sent_bytes {
+        *seen = Stuck { sent_bytes, since: Instant::now() };
+    }
+    seen.since.elapsed() > STUCK_MAX
+}
+
+/// Closes connections whose replies are held back because nothing of them was read for long, or that have more of them
+/// unsent than `client-output-buffer-limit` allows, for longer than it allows; and those that sent nothing for longer
+/// than `timeout`. `true`: some replies have not left, so time alone may change what is to be done.
+fn look_at_all(server: &Server, stuck: &mut HashMap<u64, Stuck>) -> bool {
     let clients = server.context.clients.borrow();
+    let config = server.context.config.borrow();
+    let (limit, idle_max) = (config.output_limits.normal(), Duration::from_secs(config.idle_secs_max));
+    let now = Instant::now();
+    let mut some_unsent = false;
     stuck.retain(|id, _| clients.contains_key(id));
-    for client in clients.values() {
-        let sent_bytes = client.sent_bytes.get();
-        if client.unsent_bytes.get() <= UNSENT_BYTES_MAX {
-            stuck.remove(&client.id);
-            continue;
-        }
-        let seen = stuck.entry(client.id).or_insert_with(|| Stuck { sent_bytes, since: Instant::now() });
-        if seen.sent_bytes != sent_bytes {
-            *seen = Stuck { sent_bytes, since: Instant::now() };
-        } else if seen.since.elapsed() > STUCK_MAX {
+    for client in clients.values().filter(|client| !client.killed.get()) {
+        let unsent = client.unsent_bytes.get();
+        some_unsent |= unsent > 0;
+        if is_stuck(client, stuck) || limit.is_passed(unsent, &client.at_soft_limit_since, now) {
             stats_add(&server.context.stats.dropped_for_output, 1);
             client.kill();
         }
-    }
-}
-
-/// Closes connections with more unsent replies than `client-output-buffer-limit` allows, for longer than it allows.
-fn close_unread(server: &Server) {
-    let limit = server.context.config.borrow().output_limits.normal();
-    let now = Instant::now();
-    for client in server.context.clients.borrow().values() {
-        if limit.is_passed(client.unsent_bytes.get(), &client.at_soft_limit_since, now)
-            && !client.killed.get()
-        {
-            stats_add(&server.context.stats.dropped_for_output, 1);
-            client.kill();
-        }
-    }
-}
-
-/// Closes connections that sent nothing for longer than `timeout`.
-fn close_idle(server: &Server) {
-    let limit = Duration::from_secs(server.context.config.borrow().idle_secs_max);
-    if limit.is_zero() {
-        return;
-    }
-    let now = Instant::now();
-    for client in server.context.clients.borrow().values() {
         let idle = now.saturating_duration_since(client.last_active.get());
-        if idle > limit && !client.blocked.get() {
+        if !idle_max.is_zero() && idle > idle_max && !client.blocked.get() {
             client.kill();
         }
     }
+    some_unsent
 }
 
-/// Looks after all connections, and takes the figures that are per second. Once a second is often enough.
+/// What is another number when something was received, executed or sent, or a client came or went.
+fn traffic(server: &Server) -> [u64; 4] {
+    let stats = &server.context.stats;
+    let clients = server.context.clients.borrow().len() as u64;
+    [stats.commands.get(), stats.bytes_in.get(), stats.bytes_out.get(), clients]
+}
+
+/// Looks after all connections, and takes the figures that are per second. Once a second is often enough, and where
+/// nothing happens thousands of them need no looking at.
 pub(crate) async fn run(server: Rc<Server>) {
     let mut stuck = HashMap::new();
+    let mut known = [0; 4];
+    let mut quiet_looks = 0_u32;
+    let mut some_unsent = false;
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        close_stuck(&server, &mut stuck);
-        close_unread(&server);
-        close_idle(&server);
         server.context.stats.sample();
-        MemoryUse::now(&server.context, server.context.engine().stats().memory_bytes);
+        let traffic = traffic(&server);
+        quiet_looks = if traffic == known { quiet_looks.saturating_add(1) } else { 0 };
+        known = traffic;
+        let timeout_is_set = server.context.config.borrow().idle_secs_max > 0;
+        // The first quiet look may find what the last command before it has left.
+        if quiet_looks < 2 || some_unsent || timeout_is_set {
+            some_unsent = look_at_all(&server, &mut stuck);
+            MemoryUse::now(&server.context, server.context.engine().stats().memory_bytes);
+        }
     }
 }

@@ -359,6 +359,10 @@ impl Connection {
             }
         }
         self.decoder.shrink(READ_BYTES * 4);
+        if let Some(buffer) = self.decoder.take_buffer() {
+            // Who says nothing needs no room for it, and the next one finds it in the processor's cache.
+            server.read_buffer.set(buffer);
+        }
         self.note_received();
         self.blocked.is_some()
     }
@@ -486,12 +490,12 @@ impl Connection {
         }
         let buffer = self.decoder.buffer();
         if buffer.capacity() == 0 {
-            // Who says nothing needs no room for it.
             match self.socket.as_ref().poll_read_ready(task) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => return Poll::Pending,
             }
+            *buffer = self.server.read_buffer.take();
         }
         buffer.reserve(READ_BYTES);
         let read = pin!(self.socket.read_buf(buffer)).poll(task);

@@ -342,9 +342,8 @@ impl State {
     ) -> Applied {
         self.find_consumer(at, owner)?;
         self.change_group(seq, at, |group, stamp| {
-            for id in ids {
-                group.pending.put(Pending::owned(*id, owner, at_ms, 1), stamp)?;
-            }
+            let rows: Vec<_> = ids.iter().map(|id| Pending::owned(*id, owner, at_ms, 1)).collect();
+            group.pending.put_all(&rows, stamp)?;
             group.cursor = cursor;
             if !ids.is_empty() {
                 group.set_active(owner, at_ms, stamp)?;
@@ -363,9 +362,10 @@ impl State {
     ) -> Applied {
         self.find_consumer(at, owner)?;
         self.change_group(seq, at, |group, stamp| {
-            for ClaimedRow { id, delivered_ms, delivery_count } in rows.iter().copied() {
-                group.pending.put(Pending::owned(id, owner, delivered_ms, delivery_count), stamp)?;
-            }
+            let owned =
+                |row: &ClaimedRow| Pending::owned(row.id, owner, row.delivered_ms, row.delivery_count);
+            let rows: Vec<_> = rows.iter().map(owned).collect();
+            group.pending.put_all(&rows, stamp)?;
             active_ms.map_or(Ok(()), |at_ms| group.set_active(owner, at_ms, stamp))
         })
     }
@@ -379,16 +379,10 @@ impl State {
     fn acknowledged(&mut self, seq: Seq, at: &GroupAt<'_>, ids: &[EntryId]) -> Applied {
         let group = self.group(at)?;
         ensure(ids.is_sorted_by(|a, b| a < b), || "acknowledged ids are not ascending".into())?;
-        for id in ids {
-            ensure(group.pending.get(*id)?.is_some(), || {
-                format!("{id} is not pending in group {:?}", at.name)
-            })?;
-        }
-        self.change_group(seq, at, |group, stamp| {
-            for id in ids {
-                group.pending.remove(*id, stamp)?;
-            }
-            Ok(())
-        })
+        let missing = group.pending.first_missing(ids)?;
+        ensure(missing.is_none(), || {
+            format!("{} is not pending in group {:?}", missing.unwrap_or_default(), at.name)
+        })?;
+        self.change_group(seq, at, |group, stamp| group.pending.remove_all(ids, stamp))
     }
 }

@@ -127,6 +127,38 @@ impl Index {
         })
     }
 
+    /// Puts ascending places in.
+    pub(super) fn insert_all(&mut self, places: &[Place]) -> Result<(), Needs> {
+        unnumbered(|stamp| {
+            self.tree.change_each(
+                places,
+                |at| *at,
+                stamp,
+                |leaf, at| {
+                    if let Err(position) = leaf.rows.find(&numbers(*at)) {
+                        leaf.rows.insert(position, &numbers(*at));
+                    }
+                },
+            )
+        })
+    }
+
+    /// Takes ascending places out.
+    pub(super) fn remove_all(&mut self, places: &[Place]) -> Result<(), Needs> {
+        unnumbered(|stamp| {
+            self.tree.change_each(
+                places,
+                |at| *at,
+                stamp,
+                |leaf, at| {
+                    if let Ok(position) = leaf.rows.find(&numbers(*at)) {
+                        leaf.rows.remove(position);
+                    }
+                },
+            )
+        })
+    }
+
     /// The index of sorted places.
     pub(super) fn of_sorted(places: &[Place]) -> Self {
         let leaves = places.chunks(Places::WEIGHT_MAX).map(|chunk| {

@@ -40,6 +40,18 @@ struct Lists {
     released: Index,
 }
 
+/// Whether there are several, in ascending order.
+fn is_run<T>(items: &[T], id: impl Fn(&T) -> EntryId) -> bool {
+    items.len() > 1 && items.is_sorted_by(|a, b| id(a) < id(b))
+}
+
+/// The places of rows in the order of their delivery.
+fn deliveries(rows: &[Pending]) -> Vec<Place> {
+    let mut places: Vec<Place> = rows.iter().map(|row| (row.since, row.id)).collect();
+    places.sort_unstable();
+    places
+}
+
 impl Lists {
     /// The lists of rows that are ascending.
     fn of(rows: impl Iterator<Item = Pending>) -> Self {
@@ -89,6 +101,34 @@ impl Lists {
             ids.remove((0, row.id))?;
             if ids.is_empty() {
                 self.by_owner.remove(&row.holder);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows of one owner, whose ids are ascending, are there now instead of those before.
+    fn follow_all(&mut self, before: Vec<Pending>, rows: &[Pending]) -> Result<(), Needs> {
+        self.unlist_all(before)?;
+        let Some(owner) = rows.first().map(|row| row.holder) else { return Ok(()) };
+        let ids: Vec<Place> = rows.iter().map(|row| (0, row.id)).collect();
+        self.by_owner.entry(owner).or_default().insert_all(&ids)?;
+        self.by_delivery.insert_all(&deliveries(rows))
+    }
+
+    /// Rows, whose ids are ascending, are no more.
+    fn unlist_all(&mut self, mut rows: Vec<Pending>) -> Result<(), Needs> {
+        for row in rows.iter().filter(|row| row.holder == NOBODY) {
+            self.released.remove((row.since, row.id))?;
+        }
+        rows.retain(|row| row.holder != NOBODY);
+        self.by_delivery.remove_all(&deliveries(&rows))?;
+        rows.sort_by_key(|row| row.holder);
+        for rows in rows.chunk_by(|a, b| a.holder == b.holder) {
+            let Some(owned) = self.by_owner.get_mut(&rows[0].holder) else { continue };
+            let ids: Vec<Place> = rows.iter().map(|row| (0, row.id)).collect();
+            owned.remove_all(&ids)?;
+            if owned.is_empty() {
+                self.by_owner.remove(&rows[0].holder);
             }
         }
         Ok(())
@@ -154,7 +194,11 @@ impl PendingList {
         owner: ConsumerNo,
         id: EntryId,
     ) -> impl Iterator<Item = EntryId> + use<'_> {
-        self.lists().by_owner.get(&owner).into_iter().flat_map(move |ids| ids.range_from((0, id)).map(|(_, id)| id))
+        self.lists()
+            .by_owner
+            .get(&owner)
+            .into_iter()
+            .flat_map(move |ids| ids.range_from((0, id)).map(|(_, id)| id))
     }
 
     /// How many were released.
@@ -189,6 +233,29 @@ impl PendingList {
         self.lists.get_mut().map_or(Ok(()), |lists| lists.follow(before.as_ref(), &row))
     }
 
+    /// Puts rows of one owner in their places. Those with ascending ids, as deliveries have them, together.
+    pub(super) fn put_all(&mut self, rows: &[Pending], stamp: &mut Stamp<'_>) -> Result<(), Needs> {
+        if !is_run(rows, |row| row.id) {
+            return rows.iter().try_for_each(|row| self.put(*row, stamp));
+        }
+        let before = self.rows.put_all(rows, stamp)?;
+        self.lists.get_mut().map_or(Ok(()), |lists| lists.follow_all(before, rows))
+    }
+
+    /// Takes rows out, which are all there and have ascending ids.
+    pub(super) fn remove_all(&mut self, ids: &[EntryId], stamp: &mut Stamp<'_>) -> Result<(), Needs> {
+        if !is_run(ids, |id| *id) {
+            return ids.iter().try_for_each(|id| self.remove(*id, stamp).map(drop));
+        }
+        let rows = self.rows.take_all(ids, stamp)?;
+        self.unlisted(|lists| lists.unlist_all(rows))
+    }
+
+    /// Of ascending ids the first one that is not pending.
+    pub(super) fn first_missing(&self, ids: &[EntryId]) -> Result<Option<EntryId>, Needs> {
+        self.rows.first_missing(ids)
+    }
+
     /// Takes a row's owner away, and puts it at the end of those that were released.
     pub(super) fn release(
         &mut self,
@@ -203,12 +270,16 @@ impl PendingList {
     /// Takes a row out; answers whether it was there.
     pub(super) fn remove(&mut self, id: EntryId, stamp: &mut Stamp<'_>) -> Result<bool, Needs> {
         let Some(row) = self.rows.take(id, stamp)? else { return Ok(false) };
+        self.unlisted(|lists| lists.unlist(&row))?;
+        Ok(true)
+    }
+
+    /// Rows were taken out: takes them out of the lists too. Those of nothing are not kept.
+    fn unlisted(&mut self, unlist: impl FnOnce(&mut Lists) -> Result<(), Needs>) -> Result<(), Needs> {
         if self.len() == 0 {
             self.lists.take();
-        } else if let Some(lists) = self.lists.get_mut() {
-            lists.unlist(&row)?;
         }
-        Ok(true)
+        self.lists.get_mut().map_or(Ok(()), unlist)
     }
 
     /// Takes all rows of an owner out.
@@ -302,7 +373,27 @@ mod tests {
                     0..25 => list.put(Pending::owned(id, owner, step / 7, random(9)), &mut stamp).unwrap(),
                     25..30 => list.put(Pending::owned(some, owner, random(step), 1), &mut stamp).unwrap(),
                     30..33 => list.release(some, random(5), &mut stamp).unwrap(),
-                    33..39 => drop(list.remove(some, &mut stamp).unwrap()),
+                    33..37 => drop(list.remove(some, &mut stamp).unwrap()),
+                    37 => {
+                        let ids =
+                            (0..random(400)).map(|behind| EntryId::new(some.ms + behind / 2, behind % 2));
+                        let rows = ids.map(|id| Pending::owned(id, owner, step / 7, 1));
+                        list.put_all(&rows.collect::<Vec<_>>(), &mut stamp).unwrap();
+                    }
+                    38 => {
+                        let (skip, count) = (random(900) as usize, random(400) as usize);
+                        let ids: Vec<EntryId> =
+                            list.rows().map(|row| row.id).skip(skip).take(count).collect();
+                        let every_other: Vec<EntryId> = ids.iter().copied().step_by(2).collect();
+                        assert_eq!(list.first_missing(&every_other).unwrap(), None);
+                        list.remove_all(&every_other, &mut stamp).unwrap();
+                        assert_eq!(list.first_missing(&ids).unwrap(), ids.first().copied());
+                        assert_eq!(
+                            list.first_missing(&ids[ids.len().min(1)..][..usize::from(ids.len() > 1)])
+                                .unwrap(),
+                            None
+                        );
+                    }
                     _ if random(20) == 0 => list.remove_owner(owner, &mut stamp).unwrap(),
                     _ => {}
                 }

@@ -238,6 +238,35 @@ impl PendingTree {
         self.change(&id, stamp, |page, _| page.take(id))
     }
 
+    /// Puts rows, whose ids are ascending, in their places; answers those that were there.
+    pub(super) fn put_all(&mut self, rows: &[Pending], stamp: &mut Stamp<'_>) -> Result<Vec<Pending>, Needs> {
+        let mut before = Vec::new();
+        self.change_each(rows, |row| row.id, stamp, |page, row| before.extend(page.put(row)))?;
+        Ok(before)
+    }
+
+    /// Takes rows out, whose ids are ascending. They must be there: a page without any would count as changed.
+    pub(super) fn take_all(&mut self, ids: &[EntryId], stamp: &mut Stamp<'_>) -> Result<Vec<Pending>, Needs> {
+        let mut taken = Vec::with_capacity(ids.len());
+        self.change_each(ids, |id| *id, stamp, |page, id| taken.extend(page.take(*id)))?;
+        Ok(taken)
+    }
+
+    /// Of ascending ids the first one without a row.
+    pub(super) fn first_missing(&self, ids: &[EntryId]) -> Result<Option<EntryId>, Needs> {
+        let mut walk = self.walk_from(EntryId::MAX)?;
+        for id in ids {
+            if walk.row()?.is_none_or(|row| row.id != *id) {
+                walk = self.walk_from(*id)?;
+                if walk.row()?.is_none_or(|row| row.id != *id) {
+                    return Ok(Some(*id));
+                }
+            }
+            walk.step();
+        }
+        Ok(None)
+    }
+
     /// The smallest and the largest id.
     pub(super) fn ends(&self) -> Result<Option<(EntryId, EntryId)>, Needs> {
         let first = self.first()?.and_then(PendingPage::first_key);

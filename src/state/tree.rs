@@ -9,6 +9,7 @@
 //! `changed_at`. So a list of pages is pages itself, at any size. A child may be *away*: described, not loaded.
 
 mod build;
+mod each;
 
 use std::any::Any;
 use std::borrow::Borrow;
