@@ -20,7 +20,8 @@ use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
 use crate::io::{Dir, File};
 
-/// Zeros are written in pieces of this size.
+/// Zeros are written in pieces of this size, each of which is synced: a commit that syncs meanwhile waits for one of them
+/// at most, and not for a whole segment.
 const ZEROS_BYTES: usize = 1024 * 1024;
 
 /// How many old segments are kept for use again, beyond the number of spares made ahead.
@@ -32,13 +33,14 @@ const FLOOR_BYTES: u64 = 1024 * 1024;
 /// A new segment takes no more than one part in so many of what is free.
 const FREE_PARTS: u64 = 8;
 
-/// Writes zeros from `from` to `to`.
+/// Writes zeros from `from` to `to`, durably.
 pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
     let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(to - from.min(to)).unwrap_or(ZEROS_BYTES))];
     let mut at = from;
     while at < to {
         let count = usize::try_from(to - at).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
         file.write_all_at(at, &zeros[..count])?;
+        file.sync_data()?;
         at += count as u64;
     }
     Ok(())
@@ -55,8 +57,7 @@ pub(super) fn new_file_of_zeros(dir: &dyn Dir, name: &str, bytes: u64) -> io::Re
     };
     let filled = created.and_then(|file| {
         file.allocate(bytes)?;
-        fill_with_zeros(&*file, 0, bytes)?;
-        file.sync_data()
+        fill_with_zeros(&*file, 0, bytes)
     });
     if filled.is_err() {
         // Nothing relies on it; an opening removes what is left.
@@ -428,10 +429,7 @@ impl Spares {
         }
         let file = self.dir.open(&segment_name(ordinal))?;
         // IMPORTANT: the length is durable before a header says it.
-        let longer = file
-            .allocate(to)
-            .and_then(|()| fill_with_zeros(&*file, from, to))
-            .and_then(|()| file.sync_data());
+        let longer = file.allocate(to).and_then(|()| fill_with_zeros(&*file, from, to));
         if longer.is_err() {
             // The space is worth having; where it can't be had back, a file is longer than it says, which is no harm.
             let _ = file.set_len(from);
