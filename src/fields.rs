@@ -204,7 +204,19 @@ pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a LEB128 varint off the front; `None` if it is cut short or longer than 64 bits.
+#[inline]
 pub(crate) fn take_varint(cursor: &mut &[u8]) -> Option<u64> {
+    match cursor.split_first() {
+        // Most numbers are small.
+        Some((&byte, rest)) if byte < 0x80 => {
+            *cursor = rest;
+            Some(u64::from(byte))
+        }
+        _ => take_long_varint(cursor),
+    }
+}
+
+fn take_long_varint(cursor: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = cursor.split_first()?;

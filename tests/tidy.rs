@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("fields", &["id"]),
     ("record", &["id"]),
     ("wal", &["id", "io"]),
-    ("snapshot", &["id"]),
+    ("snapshot", &["id", "io"]),
     // It knows the commands, and nothing of how we do them.
     ("history", &["id"]),
     ("state", &["id", "fields", "record"]),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::timer::keep_time;
 use super::verifier::keep_verifying;
 use super::{Shared, SyncMode};
+use crate::io::real::give_way;
 
 /// When nothing followed a commit for so long, an empty frame carries the mark forward.
 const QUIET: Duration = Duration::from_millis(10);
@@ -172,6 +173,7 @@ fn keep_segments(engine: &Weak<Shared>) {
 
 /// Takes snapshots when they are due.
 fn keep_snapshots(engine: &Weak<Shared>) {
+    give_way();
     /// How often it looks on its own, for what nobody rings for.
     const EVERY: Duration = Duration::from_secs(1);
     while let Some(shared) = engine.upgrade() {

@@ -15,6 +15,7 @@ use super::Shared;
 use super::events::Event;
 use super::snapshotter::Snapshotter;
 use crate::id::Seq;
+use crate::io::real::give_way;
 use crate::snapshot::StoreError;
 use crate::wal::{self, Check, Flaw, Ordinal};
 
@@ -228,6 +229,7 @@ impl Verifier {
 
 /// The thread that reads through what is on the disk.
 pub(super) fn keep_verifying(engine: &Weak<Shared>) {
+    give_way();
     while let Some(shared) = engine.upgrade() {
         if shared.verifier.is_closing() {
             return;

@@ -252,6 +252,17 @@ impl File for RealFile {
     }
 }
 
+/// Has this thread and those that it starts give way to others where there are not enough processors: a snapshot may take
+/// longer, commands should not. Best effort.
+pub(crate) fn give_way() {
+    /// A tenth of the share of the others.
+    #[cfg(target_os = "linux")]
+    const NICE: i32 = 10;
+    // Only there a thread has a priority of its own.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
+}
+
 /// The clocks of the machine.
 #[derive(Clone, Debug)]
 pub struct RealClock {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use super::{Generation, Root, SnapshotPlace, SnapshotStore, StoreError};
 use crate::id::{PartKey, Seq, StoreId};
+use crate::io::real::give_way;
 
 /// An opening of sled waits for what all programs have written and not synced: it may take so many times longer.
 const PATIENCE_OPENING: u32 = 5;
@@ -397,6 +398,10 @@ fn serve(store: Store, work: &Receiver<Job>, verdict: &Verdict) {
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), StoreError> {
+    let work = || {
+        give_way();
+        work();
+    };
     match thread::Builder::new().name(format!("snapshot {name}")).spawn(work) {
         Ok(_) => Ok(()),
         Err(e) => {

@@ -27,7 +27,7 @@ use crate::id::{PageNo, PartKey, Seq, StoreId};
 const FANOUT: usize = 4;
 /// What clean leaves may take in memory.
 const CACHE_BYTES: usize = 4 << 20;
-const COMPRESSION: i32 = 3;
+const COMPRESSION: i32 = 1;
 /// So much goes into sled at once.
 const BATCH_BYTES: usize = 1 << 20;
 /// sled never gives up the memory of a leaf that it wrote, as long as the database is open. So after that much it is
