@@ -10,10 +10,9 @@
 #   --sustained    one turn of 120 seconds each, and unless --rows says otherwise only rows that can go on for so long:
 #                  a short run may end before the first snapshot
 #
-# claimlog runs as it comes (appendfsync always), but with --snapshot-log-bytes 16m, so that snapshots happen where it
-# has somewhere to put them (in the row p99_snapshot none but those asked for). Redis runs with --appendonly yes
-# --appendfsync always, and once more without any log. Each row starts all of them anew, on free ports of the loopback;
-# whose turn it is not is idle.
+# claimlog runs as it comes (appendfsync always, a snapshot for each 64 MiB of log; in the row p99_snapshot none but those
+# asked for). Redis runs with --appendonly yes --appendfsync always, and once more without any log. Each row starts all of
+# them anew, on free ports of the loopback; whose turn it is not is idle.
 #
 # Data lies under ${TMPDIR:-/var/tmp}, which must be a disk. CLAIMLOG_BINARY, LOAD_BINARY: these programs instead of ones
 # that are built.
@@ -360,7 +359,9 @@ words_of() {
     case $1 in
         claimlog)
             words=("$binary" serve --bind 127.0.0.1 --port "$2" --dir "$3")
-            words+=(--snapshot-log-bytes "${snapshot_log_bytes:-16m}")
+            if [ -n "${snapshot_log_bytes:-}" ]; then
+                words+=(--snapshot-log-bytes "$snapshot_log_bytes")
+            fi
             ;;
         always) words=("${redis[@]}" --appendonly yes --appendfsync always) ;;
         nolog) words=("${redis[@]}" --appendonly no) ;;
@@ -500,7 +501,7 @@ more_lines() {
 run_row() {
     local row=$1 turn server at requests rate p99 ticks_before ticks_used snapshots micros
     local title prepare=nothing measure=by_benchmark unit=/s bench=()
-    local load=() figure=rate more=() anew='' clients_max='' snapshot_log_bytes=16m name
+    local load=() figure=rate more=() anew='' clients_max='' snapshot_log_bytes='' name
     local -A rates=() p99s=() cpus=() mid=() late=() cpu=() others=()
     "row_$row"
     calibrated=()

@@ -14,7 +14,7 @@ use super::spares::{Need, Spares};
 use crate::id::Seq;
 
 /// A buffer that grew larger than this is not kept for the next turn.
-const KEEP_BYTES_MAX: usize = 8 * 1024 * 1024;
+const KEEP_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Blocks kept free at each segment's end: one for a last mark, one for the frame that says that the log goes
 /// on.
