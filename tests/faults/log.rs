@@ -85,6 +85,48 @@ fn a_failed_sync_of_the_log_is_the_end() {
     ends_and_recovers(&format!("sync {SEGMENT} 1 * ENOSPC\n"), 1);
 }
 
+/// So many commands in one go are committed by the engine's thread, not by the server's.
+const LARGE_GROUP: usize = 300;
+
+/// The server goes on while a large group is synced, and none of its replies leave before that.
+#[test]
+fn a_large_group_waits_for_its_sync_and_nobody_else_does() {
+    if shim::skipped() {
+        return;
+    }
+    let shim = Shim::new();
+    let server = shim.options().start();
+    let (mut many, mut other) = (server.client(), server.client());
+    shim.rules(&format!("sync {SEGMENT} 1 1 hang\n"));
+    many.send_raw("XADD s * f v\r\n".repeat(LARGE_GROUP).as_bytes()).unwrap();
+    wait("the sync", &server, || !shim.hits().is_empty());
+    assert_eq!(other.run("PING").text(), "PONG");
+    assert_eq!(many.try_recv(Duration::from_millis(200)).unwrap(), None);
+    shim.rules("");
+    for _ in 0..LARGE_GROUP {
+        let reply = many.recv().unwrap();
+        assert!(!reply.is_error(), "{reply}");
+    }
+    assert_eq!(other.run("XLEN s").int(), LARGE_GROUP as i64);
+}
+
+#[test]
+fn a_large_group_whose_sync_fails_is_not_answered() {
+    if shim::skipped() {
+        return;
+    }
+    let shim = Shim::new();
+    let mut server = shim.options().start();
+    let mut many = server.client();
+    shim.rules(&format!("sync {SEGMENT} 1 1 EIO\n"));
+    many.send_raw("XADD s * f v\r\n".repeat(LARGE_GROUP).as_bytes()).unwrap();
+    let reply = many.recv().unwrap();
+    assert!(reply.text().starts_with("MISCONF"), "{reply}");
+    assert!(many.recv().is_err(), "one error for all, and the end");
+    let status = server.wait_exit(PATIENCE).expect("it ends");
+    assert_eq!(status.code(), Some(4), "{}", server.output());
+}
+
 #[test]
 fn a_failed_write_to_the_log_is_the_end() {
     if shim::skipped() {
