@@ -129,34 +129,29 @@ impl Index {
 
     /// Puts ascending places in.
     pub(super) fn insert_all(&mut self, places: &[Place]) -> Result<(), Needs> {
-        unnumbered(|stamp| {
-            self.tree.change_each(
-                places,
-                |at| *at,
-                stamp,
-                |leaf, at| {
-                    if let Err(position) = leaf.rows.find(&numbers(*at)) {
-                        leaf.rows.insert(position, &numbers(*at));
-                    }
-                },
-            )
+        self.change_each(places, |rows, row| {
+            if let Err(position) = rows.find(row) {
+                rows.insert(position, row);
+            }
         })
     }
 
     /// Takes ascending places out.
     pub(super) fn remove_all(&mut self, places: &[Place]) -> Result<(), Needs> {
-        unnumbered(|stamp| {
-            self.tree.change_each(
-                places,
-                |at| *at,
-                stamp,
-                |leaf, at| {
-                    if let Ok(position) = leaf.rows.find(&numbers(*at)) {
-                        leaf.rows.remove(position);
-                    }
-                },
-            )
+        self.change_each(places, |rows, row| {
+            if let Ok(position) = rows.find(row) {
+                rows.remove(position);
+            }
         })
+    }
+
+    fn change_each(
+        &mut self,
+        places: &[Place],
+        change: impl Fn(&mut Packed<3>, &[u64; 3]),
+    ) -> Result<(), Needs> {
+        let change = |leaf: &mut Places, at: &Place| change(&mut leaf.rows, &numbers(*at));
+        unnumbered(|stamp| self.tree.change_each(places, |at| *at, stamp, change))
     }
 
     /// The index of sorted places.
