@@ -1,6 +1,5 @@
 //! Ways into what is private, for the fuzz targets (`fuzz/`) and for the tests that run their corpora.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use crate::record::codec::{self, BatchBytes};
 use crate::record::{Blob, ClaimedRow, Cursor, DedupConfig, GroupAt, Record, ReleasedRow, StreamAt};
 use crate::recovery::absorb;
 use crate::state::State;
-use crate::state::tree::{PartSink, Parts, Stopped};
+use crate::state::tree::{LoadedPage, PartSink, Parts, Stopped};
 
 /// More parts are read of no snapshot of a fuzzer: pages that lead to themselves would never end.
 const READS_MAX: usize = 1000;
@@ -126,7 +125,7 @@ struct Dumped {
     parts: BTreeMap<PartKey, Vec<u8>>,
     head: Vec<u8>,
     reads: usize,
-    loaded: BTreeMap<PartKey, Arc<dyn Any + Send + Sync>>,
+    loaded: BTreeMap<PartKey, Arc<LoadedPage>>,
     shares: bool,
 }
 
@@ -152,13 +151,13 @@ impl Parts for Dumped {
         self.shares = shares;
     }
 
-    fn loaded(&self, key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.loaded.get(&key).filter(|_| self.shares).cloned()
+    fn loaded(&self, key: PartKey) -> Option<&LoadedPage> {
+        self.loaded.get(&key).filter(|_| self.shares).map(|page| &**page)
     }
 
-    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {
+    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Box<LoadedPage>) {
         if self.shares {
-            self.loaded.insert(key, page());
+            self.loaded.insert(key, page().into());
         }
     }
 }

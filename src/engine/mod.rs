@@ -229,7 +229,13 @@ impl Engine {
     ///
     /// Touches memory only, unless the next segment of the log is not ready yet: then it waits for that.
     pub fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
-        self.shared.submit(op)
+        self.shared.submit(op, || self.shared.clock.wall_ms())
+    }
+
+    /// As [`Engine::submit`], at this time (Unix ms) instead of the clock's: for who has looked at a clock already, or
+    /// looks at it once for many requests.
+    pub fn submit_at<O: Op>(&self, op: &O, now_ms: u64) -> Ticket<O::Reply> {
+        self.shared.submit(op, || now_ms)
     }
 
     /// Several requests as one: decided one after the other under the one lock, at one time, and in the log whole or
@@ -583,10 +589,10 @@ impl Shared {
         (self.listener.0)(event);
     }
 
-    fn submit<O: Op>(&self, op: &O) -> Ticket<O::Reply> {
+    fn submit<O: Op>(&self, op: &O, now_ms: impl Fn() -> u64) -> Ticket<O::Reply> {
         let _ends = EndsOnPanic(self);
         loop {
-            let (mut core, now_ms) = self.core_in_turn();
+            let (mut core, now_ms) = self.core_in_turn_at(&now_ms);
             if let Some(error) = core.ended() {
                 return Ticket { result: Err(error.clone()), after: core.applied() };
             }

@@ -30,6 +30,11 @@ impl Shared {
     /// The core and the time, when nobody who came earlier is owed anything: readers whose turn it is, but for whom
     /// there was no segment yet, come first. What has expired by that time is gone.
     pub(super) fn core_in_turn(&self) -> (MutexGuard<'_, Core>, u64) {
+        self.core_in_turn_at(|| self.clock.wall_ms())
+    }
+
+    /// As [`Shared::core_in_turn`], by a clock that is looked at when the core is there.
+    pub(super) fn core_in_turn_at(&self, now_ms: impl Fn() -> u64) -> (MutexGuard<'_, Core>, u64) {
         loop {
             let mut core = self.core();
             if core.owes_readers() {
@@ -38,7 +43,7 @@ impl Shared {
                 continue;
             }
             core.begin_turn();
-            let now_ms = self.clock.wall_ms();
+            let now_ms = now_ms();
             if core.ended().is_none()
                 && core.has_expired(now_ms)
                 && let Err(Halt::NotYet) = core.remove_expired(now_ms)

@@ -1,14 +1,12 @@
 //! The parts in a snapshot store, counted as they are read, and read a little ahead of whoever asks for them.
 
-use std::any::Any;
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::thread;
 
 use crate::id::PartKey;
 use crate::snapshot::SnapshotStore;
-use crate::state::tree::Parts;
+use crate::state::tree::{LoadedPage, Parts};
 
 /// So many parts are asked for at a time: a call costs more than reading one.
 const GROUP_PARTS: usize = 8;
@@ -21,7 +19,7 @@ pub(crate) struct StoredParts<'a> {
     count: u64,
     fingerprint: u128,
     /// Pages of streams that were copied, which may be met again.
-    shared: HashMap<PartKey, Arc<dyn Any + Send + Sync>>,
+    shared: HashMap<PartKey, Box<LoadedPage>>,
     shares: bool,
     ahead: Option<Ahead>,
 }
@@ -119,11 +117,11 @@ impl Parts for StoredParts<'_> {
         self.shares = shares;
     }
 
-    fn loaded(&self, key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
-        self.shared.get(&key).filter(|_| self.shares).cloned()
+    fn loaded(&self, key: PartKey) -> Option<&LoadedPage> {
+        self.shared.get(&key).filter(|_| self.shares).map(|page| &**page)
     }
 
-    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {
+    fn remember(&mut self, key: PartKey, page: &dyn Fn() -> Box<LoadedPage>) {
         if self.shares {
             self.shared.insert(key, page());
         }

@@ -64,7 +64,7 @@ impl Op for Expire {
             Ok(at_ms) if at_ms > view.now_ms => Record::ExpirySet { stream, at_ms: Some(at_ms) },
             _ => Record::StreamDeleted { stream },
         };
-        Decision::change(true, vec![record])
+        Decision::change(true, smallvec![record])
     }
 }
 

@@ -24,7 +24,7 @@ impl Op for Del {
         }
         found.sort_unstable_by_key(|at| at.no);
         found.dedup();
-        let records: Vec<_> = found.into_iter().map(|stream| Record::StreamDeleted { stream }).collect();
+        let records: Records<'_> = found.into_iter().map(|stream| Record::StreamDeleted { stream }).collect();
         Decision::change(records.len() as u64, records)
     }
 }

@@ -34,6 +34,7 @@ mod xsetid;
 use std::cell::Cell;
 
 use bytes::Bytes;
+use smallvec::{SmallVec, smallvec};
 
 pub use crate::fields::Entry;
 pub use crate::id::DbIndex;
@@ -128,10 +129,13 @@ pub struct View<'a> {
 pub struct Decision<'a, R> {
     pub(crate) reply: R,
     /// In the order in which they are applied. None for a request that only looked.
-    pub(crate) records: Vec<Record<'a>>,
+    pub(crate) records: Records<'a>,
     /// Consumers that made themselves heard.
     pub(crate) seen: Vec<ConsumerAt>,
 }
+
+/// The facts of a request: most often one, which then takes no allocation.
+pub(crate) type Records<'a> = SmallVec<[Record<'a>; 1]>;
 
 /// Why a request could not be decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,11 +162,11 @@ impl From<Needs> for Stop {
 impl<'a, R> Decision<'a, R> {
     /// A reply that changes nothing.
     fn read(reply: R) -> Result<Self, Stop> {
-        Self::change(reply, Vec::new())
+        Self::change(reply, Records::new())
     }
 
     /// A reply and the facts that make it true.
-    fn change(reply: R, records: Vec<Record<'a>>) -> Result<Self, Stop> {
+    fn change(reply: R, records: Records<'a>) -> Result<Self, Stop> {
         Ok(Self { reply, records, seen: Vec::new() })
     }
 }
@@ -197,11 +201,11 @@ impl<'a> View<'a> {
     }
 
     /// Creates a stream.
-    fn create<'k>(&self, key: &'k Key, records: &mut Vec<Record<'k>>) -> StreamAt {
+    fn create<'k>(&self, key: &'k Key, records: &mut impl Extend<Record<'k>>) -> StreamAt {
         let stream = self.next_at(key.db);
-        records.push(Record::StreamCreated { stream, name: (&key.name).into() });
+        records.extend([Record::StreamCreated { stream, name: (&key.name).into() }]);
         if self.dedup != DedupConfig::default() {
-            records.push(Record::DedupConfigured { stream, config: self.dedup });
+            records.extend([Record::DedupConfigured { stream, config: self.dedup }]);
         }
         stream
     }

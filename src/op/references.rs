@@ -17,13 +17,13 @@ pub enum References {
 
 /// The facts that take references to entries out of all groups' pending entries lists, but for one group's, where that
 /// is dealt with elsewhere. The ids are ascending.
-pub(super) fn forgotten(
+pub(super) fn forgotten<'r>(
     stream: &Stream,
     at: StreamAt,
     ids: &[EntryId],
     but: Option<&Bytes>,
-) -> Result<Vec<Record<'static>>, Needs> {
-    let mut records = Vec::new();
+) -> Result<Records<'r>, Needs> {
+    let mut records = Records::new();
     for group in stream.groups().filter(|group| but != Some(&group.name)) {
         let mut found = Vec::new();
         for id in ids {

@@ -23,7 +23,7 @@ impl Op for Rename {
         if self.from == self.to {
             return Decision::read(!self.if_absent);
         }
-        let mut records = Vec::new();
+        let mut records = Records::new();
         match view.peek(self.db, &self.to)? {
             Some(_) if self.if_absent => return Decision::read(false),
             Some(other) => records.push(Record::StreamDeleted { stream: view.at(self.db, other) }),
@@ -55,7 +55,7 @@ impl Op for Copy {
             return Err(Refusal::SameObject.into());
         }
         let Some(stream) = view.stream(&self.from)? else { return Decision::read(false) };
-        let mut records = Vec::new();
+        let mut records = Records::new();
         match view.peek(self.to.db, &self.to.name)? {
             Some(_) if !self.replace => return Decision::read(false),
             Some(other) => records.push(Record::StreamDeleted { stream: view.at(self.to.db, other) }),
@@ -91,7 +91,7 @@ impl Op for Move {
             return Decision::read(false);
         }
         let to = view.state.database(self.to).no();
-        Decision::change(true, vec![Record::StreamMoved { stream: view.at(self.key.db, stream), to }])
+        Decision::change(true, smallvec![Record::StreamMoved { stream: view.at(self.key.db, stream), to }])
     }
 }
 

@@ -50,7 +50,8 @@ impl Op for XTrim {
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, u64>, Stop> {
         let Some(stream) = view.stream(&self.key)? else { return Decision::read(0) };
         let at = view.at(self.key.db, stream);
-        let (removed, records) = self.trim.decide(Some(stream), at, None, view.node_limits)?;
+        let mut records = Records::new();
+        let removed = self.trim.decide(Some(stream), at, None, view.node_limits, &mut records)?;
         Decision::change(removed, records)
     }
 }
@@ -69,26 +70,30 @@ struct Cut {
 }
 
 impl Trim {
-    /// How many entries go, and the facts of that, after an entry was appended to the stream.
+    /// How many entries go after an entry was appended to the stream. The facts of that come behind those in `records`.
     pub(super) fn decide(
         &self,
         stream: Option<&Stream>,
         at: StreamAt,
         appended: Option<Appended>,
         limits: NodeLimits,
-    ) -> Result<(u64, Vec<Record<'static>>), Needs> {
+        records: &mut Records<'_>,
+    ) -> Result<u64, Needs> {
         if self.references == References::Acked
             && let Some(stream) = stream.filter(|stream| stream.group_count() > 0)
         {
-            return self.decide_acked(stream, at, appended, limits);
+            let gone = self.gone_acked(stream, appended, limits)?;
+            let removed = gone.ids.len() as u64;
+            gone.record(at, records);
+            return Ok(removed);
         }
         let cut = if self.approximate {
             self.cut_nodes(stream, appended, self.limit_or_default(limits))?
         } else {
             self.cut_exactly(stream, appended)?
         };
-        let Some(Cut { through, removed }) = cut else { return Ok((0, Vec::new())) };
-        let mut records = vec![Record::EntriesTrimmed { stream: at, through, removed }];
+        let Some(Cut { through, removed }) = cut else { return Ok(0) };
+        records.push(Record::EntriesTrimmed { stream: at, through, removed });
         if self.references == References::Delete
             && let Some(stream) = stream
         {
@@ -101,7 +106,7 @@ impl Trim {
             ids.extend(appended.map(|appended| appended.id).filter(|id| *id <= through));
             records.extend(forgotten(stream, at, &ids, None)?);
         }
-        Ok((removed, records))
+        Ok(removed)
     }
 
     fn cut_exactly(&self, stream: Option<&Stream>, appended: Option<Appended>) -> Result<Option<Cut>, Needs> {
@@ -160,13 +165,12 @@ impl Trim {
     }
 
     /// Only entries that every group is done with, wherever they are.
-    fn decide_acked(
+    fn gone_acked(
         &self,
         stream: &Stream,
-        at: StreamAt,
         appended: Option<Appended>,
         limits: NodeLimits,
-    ) -> Result<(u64, Vec<Record<'static>>), Needs> {
+    ) -> Result<Gone, Needs> {
         // Above the least that a group has read, nothing is done with.
         let cursors = stream.groups().map(|group| group.cursor.last_delivered_id);
         let read_by_all = cursors.min().unwrap_or(EntryId::MIN);
@@ -199,10 +203,7 @@ impl Trim {
                 if gone.ids.len() as u64 == most { Visit::Stop } else { gone.look(stream, id) }
             })?;
         }
-        if let Some(needs) = gone.failed {
-            return Err(needs);
-        }
-        Ok((gone.ids.len() as u64, gone.records(at)))
+        gone.failed.map_or(Ok(gone), Err)
     }
 
     /// How many entries may go; 0 for no limit.
@@ -244,9 +245,8 @@ impl Gone {
 
     /// The head is trimmed. What goes behind an entry that stays leaves a hole: that is a deletion, or else `lag` would
     /// count on it.
-    fn records(mut self, at: StreamAt) -> Vec<Record<'static>> {
+    fn record(mut self, at: StreamAt, records: &mut Records<'_>) {
         let holes = self.ids.split_off(self.head);
-        let mut records = Vec::new();
         if let Some(through) = self.ids.last() {
             let removed = self.ids.len() as u64;
             records.push(Record::EntriesTrimmed { stream: at, through: *through, removed });
@@ -254,7 +254,6 @@ impl Gone {
         if !holes.is_empty() {
             records.push(Record::EntriesDeleted { stream: at, ids: holes });
         }
-        records
     }
 }
 

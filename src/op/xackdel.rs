@@ -43,7 +43,7 @@ impl Op for XAckDel {
             });
         }
         let at = view.at(self.key.db, stream);
-        let mut records = Vec::new();
+        let mut records = Records::new();
         if self.references == References::Delete {
             records = forgotten(stream, at, &acknowledged, Some(&self.group))?;
         }

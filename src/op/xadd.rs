@@ -91,24 +91,25 @@ impl Op for XAdd {
             && let Some(known) = stream.dedup.find(&once.producer, &once.iid, view.now_ms)?
         {
             let stream = view.at(self.key.db, stream);
-            return Decision::change(Some(known), vec![Record::DuplicateRefused { stream }]);
+            return Decision::change(Some(known), smallvec![Record::DuplicateRefused { stream }]);
         }
         let last_id = stream.map_or(EntryId::MIN, |stream| stream.last_id);
         let id = self.new_id(last_id, view.now_ms)?;
-        if self.fields.content_bytes() > CONTENT_BYTES_MAX {
+        let content_bytes = self.fields.content_bytes();
+        if content_bytes > CONTENT_BYTES_MAX {
             return Err(Refusal::EntryTooLarge.into());
         }
-        let mut records = Vec::with_capacity(2);
+        let mut records = Records::new();
         let (at, opens_node) = match stream {
             Some(stream) => {
-                (view.at(self.key.db, stream), stream.entries.opens_node(&self.fields, view.node_limits)?)
+                (view.at(self.key.db, stream), stream.entries.opens_node(content_bytes, view.node_limits)?)
             }
             None => (view.create(&self.key, &mut records), true),
         };
         records.push(Record::EntryAdded { stream: at, id, opens_node, fields: self.fields.packed().into() });
         if let Some(trim) = self.trim {
             let appended = Some(Appended { id, opens_node });
-            records.extend(trim.decide(stream, at, appended, view.node_limits)?.1);
+            trim.decide(stream, at, appended, view.node_limits, &mut records)?;
         }
         if let Some(Idempotent { producer, iid }) = &self.once {
             records.push(Record::DedupRemembered {

@@ -84,7 +84,7 @@ impl Op for XAutoClaim {
             outcome.insert(row.id, Some(claimed));
             reply.entries.push(PendingEntry::new(row.id, (!self.just_id).then_some(fields)));
         }
-        let mut records: Vec<Record<'a>> = Vec::new();
+        let mut records = Records::new();
         let seen = joined.seen().into_iter().collect();
         records.extend(joined.created);
         records.extend(outcome_records(group, &group_at, joined.no, view.now_ms, &outcome));

@@ -87,7 +87,7 @@ impl Op for XClaim {
             outcome.insert(id, Some(Pending::owned(id, joined.no, delivered_ms, delivery_count)));
             reply.push(PendingEntry::new(id, (!self.just_id).then_some(fields)));
         }
-        let mut records: Vec<Record<'a>> = Vec::new();
+        let mut records = Records::new();
         let seen = joined.seen().into_iter().collect();
         records.extend(joined.created);
         if let Some(last_delivered_id) = self.last_id.filter(|id| *id > group.cursor.last_delivered_id) {

@@ -49,7 +49,7 @@ impl Op for XDelEx {
             });
         }
         let at = view.at(self.key.db, stream);
-        let mut records = Vec::new();
+        let mut records = Records::new();
         if !gone.is_empty() {
             records.push(Record::EntriesDeleted { stream: at, ids: gone });
         }

@@ -53,7 +53,7 @@ impl Op for XGroupCreate {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
         let stream = view.stream(&self.key)?;
-        let mut records = Vec::with_capacity(2);
+        let mut records = Records::new();
         let at = match stream {
             Some(stream) if stream.group(&self.group)?.is_some() => return Err(Refusal::GroupExists.into()),
             Some(stream) => view.at(self.key.db, stream),
@@ -86,7 +86,7 @@ impl Op for XGroupSetId {
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, ()>, Stop> {
         let (_, group) = find(view, &self.key, &self.group)?;
         let cursor = self.start.cursor(view.stream(&self.key)?, self.entries_read);
-        Decision::change((), vec![Record::GroupMoved { group, cursor }])
+        Decision::change((), smallvec![Record::GroupMoved { group, cursor }])
     }
 }
 
@@ -104,7 +104,7 @@ impl Op for XGroupDestroy {
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, bool>, Stop> {
         match find(view, &self.key, &self.group) {
-            Ok((_, group)) => Decision::change(true, vec![Record::GroupDestroyed { group }]),
+            Ok((_, group)) => Decision::change(true, smallvec![Record::GroupDestroyed { group }]),
             Err(Stop::Refuse(Refusal::NoSuchGroup { .. })) => Decision::read(false),
             Err(stop) => Err(stop),
         }
@@ -151,6 +151,9 @@ impl Op for XGroupDelConsumer {
         let (group, group_at) = find(view, &self.key, &self.group)?;
         let Some(consumer) = group.consumer(&self.consumer)? else { return Decision::read(0) };
         let pending = group.pending.owned_count(consumer.no);
-        Decision::change(pending, vec![Record::ConsumerRemoved { group: group_at, consumer: consumer.no }])
+        Decision::change(
+            pending,
+            smallvec![Record::ConsumerRemoved { group: group_at, consumer: consumer.no }],
+        )
     }
 }

@@ -34,6 +34,6 @@ impl Op for XIdmpRecord {
             at_ms: view.now_ms,
             counted: false,
         };
-        Decision::change((), vec![record])
+        Decision::change((), smallvec![record])
     }
 }

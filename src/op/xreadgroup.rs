@@ -61,7 +61,7 @@ impl Op for XReadGroup {
         for (key, _) in &self.streams {
             self.find(view, key)?;
         }
-        let mut decision = Decision { reply: Vec::new(), records: Vec::new(), seen: Vec::new() };
+        let mut decision = Decision { reply: Vec::new(), records: Records::new(), seen: Vec::new() };
         let mut budget = Budget::new(self.limits);
         if !self.names_a_key_twice() {
             for (key, from) in &self.streams {
@@ -72,7 +72,7 @@ impl Op for XReadGroup {
         // A key named twice: its second reading sees what the first one did.
         let mut state = view.state.clone();
         for (key, from) in &self.streams {
-            let mut step = Decision { reply: Vec::new(), records: Vec::new(), seen: Vec::new() };
+            let mut step = Decision { reply: Vec::new(), records: Records::new(), seen: Vec::new() };
             self.read(&View { state: &state, ..*view }, key, *from, &mut budget, &mut step)?;
             state = state.preview(&step.records).map_err(|_| self.no_such_group(key))?;
             decision.reply.append(&mut step.reply);
@@ -142,7 +142,7 @@ impl XReadGroup {
         &self,
         reading: &Reading<'_, 'a>,
         budget: &mut Budget,
-        records: &mut Vec<Record<'a>>,
+        records: &mut Records<'a>,
     ) -> Result<Vec<PendingEntry>, Stop> {
         let Reading { view, stream, group, ref group_at, consumer } = *reading;
         let mut entries = match self.claim {
@@ -174,7 +174,7 @@ impl XReadGroup {
         reading: &Reading<'_, 'a>,
         min_idle_ms: u64,
         budget: &mut Budget,
-        records: &mut Vec<Record<'a>>,
+        records: &mut Records<'a>,
     ) -> Result<Vec<PendingEntry>, Stop> {
         let Reading { view, stream, group, ref group_at, consumer } = *reading;
         let most = count_max(budget.want(self.count));
@@ -213,7 +213,7 @@ impl XReadGroup {
         reading: &Reading<'_, 'a>,
         after: EntryId,
         budget: &mut Budget,
-        records: &mut Vec<Record<'a>>,
+        records: &mut Records<'a>,
     ) -> Result<Vec<PendingEntry>, Stop> {
         let Reading { view, stream, group, ref group_at, consumer } = *reading;
         let Some(first) = after.successor() else { return Ok(Vec::new()) };

@@ -41,7 +41,7 @@ impl Op for XSetId {
         let entries_added = self.entries_added.unwrap_or(stream.entries_added);
         let max_deleted_id = given_max_deleted.unwrap_or(stream.max_deleted_id);
         let mut records =
-            vec![Record::IdsSet { stream: at, last_id: self.last_id, entries_added, max_deleted_id }];
+            smallvec![Record::IdsSet { stream: at, last_id: self.last_id, entries_added, max_deleted_id }];
         // A group can't have read more than was ever added: its lag would be negative.
         for group in stream.groups().filter(|group| group.cursor.entries_read > Some(entries_added)) {
             let cursor = Cursor { entries_read: Some(entries_added), ..group.cursor };

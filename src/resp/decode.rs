@@ -242,6 +242,10 @@ impl Decoder {
                     self.complete = Some(Form::Plain);
                     return Ok(true);
                 }
+                if self.whole_array() {
+                    self.complete = Some(Form::Array);
+                    return Ok(true);
+                }
                 let Some(count) = self.array_header()? else { return Ok(false) };
                 if count == 0 {
                     self.begin_at(self.position);
@@ -259,17 +263,45 @@ impl Decoder {
         }
     }
 
+    /// Reads a request that is all there, whose numbers are short and which has nothing that may be refused, as nearly all
+    /// are. `false`: it has to be looked at step by step, from where it begins.
+    fn whole_array(&mut self) -> bool {
+        if !self.limits.authenticated {
+            return false;
+        }
+        let (buffer, places) = (&self.buffer[..], &mut self.places);
+        let mut at = self.position + 1;
+        let Some((count, header_bytes)) = short_number(&buffer[at..]) else { return false };
+        at += header_bytes;
+        let end = 'read: {
+            if count == 0 {
+                break 'read None;
+            }
+            for _ in 0..count {
+                let Some([b'$', header @ ..]) = buffer.get(at..) else { break 'read None };
+                let Some((bytes, header_bytes)) = short_number(header) else { break 'read None };
+                let start = at + 1 + header_bytes;
+                at = start + bytes + 2;
+                if at > buffer.len() || bytes as u64 > self.limits.bulk_bytes_max {
+                    break 'read None;
+                }
+                places.push((start, start + bytes));
+            }
+            Some(at)
+        };
+        match end {
+            Some(end) => self.go_to(end),
+            None => places.clear(),
+        }
+        end.is_some()
+    }
+
     /// `*3\r\n`: how many arguments the request has.
     fn array_header(&mut self) -> Result<Option<usize>, ProtocolError> {
-        let count = match self.short_header() {
-            Some(count) => i64::from(count),
-            None => {
-                let Some(end) = self.header_end(ProtocolError::ArrayHeader)? else { return Ok(None) };
-                let count = parse_integer(&self.buffer[self.position + 1..end]);
-                self.go_to(end + 2);
-                count.ok_or(ProtocolError::ArrayLength)?
-            }
-        };
+        let Some(end) = self.header_end(ProtocolError::ArrayHeader)? else { return Ok(None) };
+        let count = parse_integer(&self.buffer[self.position + 1..end]);
+        self.go_to(end + 2);
+        let count = count.ok_or(ProtocolError::ArrayLength)?;
         if count > ARGUMENTS_MAX {
             return Err(ProtocolError::ArrayLength);
         }
@@ -301,20 +333,13 @@ impl Decoder {
 
     /// `$5\r\n`: how long an argument is.
     fn bulk_header(&mut self) -> Result<Option<usize>, ProtocolError> {
-        let short = if self.buffer.get(self.position) == Some(&b'$') { self.short_header() } else { None };
-        let bytes = match short {
-            Some(bytes) => i64::from(bytes),
-            None => {
-                let Some(end) = self.header_end(ProtocolError::BulkHeader)? else { return Ok(None) };
-                let header = &self.buffer[self.position..end];
-                if header.first() != Some(&b'$') {
-                    return Err(ProtocolError::NoBulk(header.first().copied().unwrap_or(b'\r')));
-                }
-                let bytes = parse_integer(&header[1..]).ok_or(ProtocolError::BulkLength)?;
-                self.go_to(end + 2);
-                bytes
-            }
-        };
+        let Some(end) = self.header_end(ProtocolError::BulkHeader)? else { return Ok(None) };
+        let header = &self.buffer[self.position..end];
+        if header.first() != Some(&b'$') {
+            return Err(ProtocolError::NoBulk(header.first().copied().unwrap_or(b'\r')));
+        }
+        let bytes = parse_integer(&header[1..]).ok_or(ProtocolError::BulkLength)?;
+        self.go_to(end + 2);
         if u64::try_from(bytes).map_or(true, |bytes| bytes > self.limits.bulk_bytes_max) {
             return Err(ProtocolError::BulkLength);
         }
@@ -327,26 +352,6 @@ impl Decoder {
     fn go_to(&mut self, position: usize) {
         self.position = position;
         self.searched = position;
-    }
-
-    /// The number in the header at `position`, if that is one of at most four digits, as nearly all are, and its line is
-    /// all there. Whatever else it may be is left to [`Decoder::header_end`].
-    fn short_header(&mut self) -> Option<u16> {
-        let line = self.buffer.get(self.position + 1..)?;
-        let mut value = 0;
-        for (at, byte) in line.iter().take(5).enumerate() {
-            match byte {
-                b'0'..=b'9' if at < 4 && (at == 0 || value > 0) => {
-                    value = value * 10 + u16::from(byte - b'0');
-                }
-                b'\r' if at > 0 && line.len() > at + 1 => {
-                    self.go_to(self.position + at + 3);
-                    return Some(value);
-                }
-                _ => return None,
-            }
-        }
-        None
     }
 
     /// Where the header line at `position` ends, once the two bytes of its line end are there.
@@ -377,6 +382,19 @@ impl Decoder {
         self.go_to(end + 1);
         Ok(true)
     }
+}
+
+/// A number of at most four digits and the two bytes of the line end behind it: what it is, and how many bytes that are.
+fn short_number(line: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (at, byte) in line.iter().take(5).enumerate() {
+        match byte {
+            b'0'..=b'9' if at < 4 && (at == 0 || value > 0) => value = value * 10 + usize::from(byte - b'0'),
+            b'\r' if at > 0 && line.len() > at + 1 => return Some((value, at + 2)),
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Splits a line into words by Redis's rules: `"..."` with escapes, `'...'` with `\'` only; a closing quote

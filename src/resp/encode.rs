@@ -192,9 +192,19 @@ impl<'a> Encoder<'a> {
     }
 
     fn header(&mut self, kind: u8, value: i64) {
-        self.out.push(kind);
-        self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-        self.out.extend_from_slice(b"\r\n");
+        let digit = |value: i64| b'0' + value as u8;
+        match value {
+            // What most are.
+            0..10 => self.out.extend_from_slice(&[kind, digit(value), b'\r', b'\n']),
+            10..100 => {
+                self.out.extend_from_slice(&[kind, digit(value / 10), digit(value % 10), b'\r', b'\n']);
+            }
+            _ => {
+                self.out.push(kind);
+                self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
     }
 }
 

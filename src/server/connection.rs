@@ -343,7 +343,9 @@ impl Connection {
         let server = self.server.clone();
         self.held_back = false;
         self.set_limits();
-        server.context.begin_pass();
+        if self.decoder.buffered() > 0 {
+            server.context.begin_pass();
+        }
         while self.blocked.is_none() && !self.closing && !self.session.client.killed.get() {
             if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
                 self.held_back = true;
@@ -425,7 +427,7 @@ impl Connection {
         let limit = context.config.borrow().output_limits.normal();
         let client = &self.session.client;
         let unsent = self.wire.output.borrow().unsent();
-        if limit.is_passed(unsent, &client.at_soft_limit_since, std::time::Instant::now()) {
+        if limit.is_passed(unsent, &client.at_soft_limit_since, context.began()) {
             stats_add(&context.stats.dropped_for_output, 1);
             client.killed.set(true);
         }
@@ -504,7 +506,8 @@ impl Connection {
             stats_add(&context.stats.reads, 1);
             stats_add(&context.stats.bytes_in, bytes as u64);
             stats_add(&self.session.client.received_ever, bytes as u64);
-            self.session.client.last_active.set(std::time::Instant::now());
+            context.begin_pass();
+            self.session.client.last_active.set(context.began());
             self.note_received();
         }
         read

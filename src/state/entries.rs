@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::listpack;
-use super::tree::{ITEMS_MIN, Leaf, Needs, Stamp, Summary, Trash, Tree};
+use super::tree::{ITEMS_MIN, Leaf, Measure, Needs, Stamp, Summary, Trash, Tree};
 use crate::fields::{Entry, Fields, PackedFields, put_bytes, put_varint, take_bytes, take_varint};
 use crate::id::{EntryId, Seq};
 
@@ -77,19 +77,19 @@ impl Leaf for Page {
         self.nodes.first().map(|node| node.master_id)
     }
 
-    fn summary(&self) -> EntryCount {
-        let live = self.nodes.iter().map(|node| u64::from(node.live)).sum();
-        EntryCount { live, nodes: self.nodes.len() as u64 }
+    fn measure(&self) -> Measure<EntryCount> {
+        let room = ITEMS_MIN.saturating_sub(self.nodes.len()) * size_of::<Node>();
+        let (mut live, mut weight) = (0, 0);
+        for node in &self.nodes {
+            live += u64::from(node.live);
+            weight += node.weight();
+        }
+        let summary = EntryCount { live, nodes: self.nodes.len() as u64 };
+        Measure { summary, weight, bytes: (room + weight) as u64 }
     }
 
     fn weight(&self) -> usize {
-        const NODE_BYTES: usize = size_of::<Node>();
-        self.nodes.iter().map(|node| node.packed.len() + NODE_BYTES).sum()
-    }
-
-    fn bytes(&self) -> u64 {
-        let room = ITEMS_MIN.saturating_sub(self.nodes.len()) * size_of::<Node>();
-        (room + self.weight()) as u64
+        self.nodes.iter().map(Node::weight).sum()
     }
 
     fn split(&mut self, _at_end: bool) -> Option<Self> {
@@ -152,11 +152,11 @@ impl Entries {
         self.pages.summary().nodes
     }
 
-    /// Whether an entry with these fields opens a new node when it is appended now.
-    pub(crate) fn opens_node(&self, fields: &Fields, limits: NodeLimits) -> Result<bool, Needs> {
+    /// Whether an entry with that many bytes of names and values opens a new node when it is appended now.
+    pub(crate) fn opens_node(&self, content_bytes: u64, limits: NodeLimits) -> Result<bool, Needs> {
         let Some(tail) = self.pages.last()?.and_then(|page| page.nodes.last()) else { return Ok(true) };
         let entries = u64::from(tail.live) + u64::from(tail.deleted);
-        Ok(tail.redis_bytes + fields.content_bytes() >= limits.bytes_max()
+        Ok(tail.redis_bytes + content_bytes >= limits.bytes_max()
             || (limits.entries_max > 0 && entries >= limits.entries_max))
     }
 
@@ -511,7 +511,7 @@ impl Page {
                 let mut bytes = 0;
                 if let Some(sealed) = sealed {
                     bytes = sealed.packed.len();
-                    if sealed.packed.capacity() > bytes + bytes / 4 {
+                    if sealed.packed.capacity() > bytes + bytes / 32 {
                         // A copy: an allocator may leave what shrinks where it is, in a block of twice the size.
                         sealed.packed = sealed.packed.as_slice().to_vec();
                     }
@@ -542,6 +542,10 @@ struct PackedEntry<'a> {
 }
 
 impl Node {
+    fn weight(&self) -> usize {
+        self.packed.len() + size_of::<Self>()
+    }
+
     /// `bytes`: so large it will probably be.
     fn open(id: EntryId, fields: PackedFields<'_>, bytes: usize) -> Self {
         let mut packed = Vec::with_capacity(bytes + bytes / 8);
@@ -563,11 +567,35 @@ impl Node {
     }
 
     fn append(&mut self, id: EntryId, fields: PackedFields<'_>) {
-        let same = self.master_names().eq(fields.iter().map(|(name, _)| name));
+        /// The flags and both parts of an id take no more.
+        const HEAD_BYTES_MAX: usize = 21;
+        // Its length comes before it. For most entries that is one byte, whatever is left out of them.
+        let is_short = fields.bytes().len() + HEAD_BYTES_MAX < 0x80;
+        let at = self.packed.len();
+        self.packed.extend(is_short.then_some(0));
+        let start = self.packed.len();
+        self.put_entry(id, fields);
+        let end = self.packed.len();
+        if is_short {
+            self.packed[at] = (end - start) as u8;
+        } else {
+            put_varint(&mut self.packed, (end - start) as u64);
+            let length_bytes = self.packed.len() - end;
+            self.packed[at..].rotate_right(length_bytes);
+        }
+        self.last_id = id;
+        self.recount(1, 0);
+    }
+
+    /// Writes an entry to the end, without its length.
+    fn put_entry(&mut self, id: EntryId, fields: PackedFields<'_>) {
+        let master = &self.packed[..self.entries_at as usize];
+        // One pair is its name as the master has it, and its value as it is stored.
+        let one_value = (fields.len() == 1).then(|| fields.bytes().strip_prefix(master)).flatten();
+        let same = one_value.is_some() || self.master_names().eq(fields.iter().map(|(name, _)| name));
         let ms_delta = id.ms.wrapping_sub(self.master_id.ms);
         let seq_delta = id.seq.wrapping_sub(self.master_id.seq) as i64;
         let flags = if same { SAME_FIELDS } else { 0 };
-        let at = self.packed.len();
         self.packed.push(flags);
         put_varint(&mut self.packed, ms_delta);
         put_varint(&mut self.packed, zigzag(seq_delta));
@@ -577,7 +605,10 @@ impl Node {
             + listpack::integer_bytes(ms_delta as i64)
             + listpack::integer_bytes(seq_delta)
             + listpack::integer_bytes(elements);
-        if same {
+        if let Some(mut value) = one_value {
+            self.packed.extend_from_slice(value);
+            self.redis_bytes += listpack::string_bytes(take_bytes(&mut value).unwrap_or_default());
+        } else if same {
             for (_, value) in fields {
                 put_bytes(&mut self.packed, value);
                 self.redis_bytes += listpack::string_bytes(value);
@@ -589,13 +620,6 @@ impl Node {
                 self.redis_bytes += listpack::string_bytes(name) + listpack::string_bytes(value);
             }
         }
-        // Its length comes before it.
-        let end = self.packed.len();
-        put_varint(&mut self.packed, (end - at) as u64);
-        let length_bytes = self.packed.len() - end;
-        self.packed[at..].rotate_right(length_bytes);
-        self.last_id = id;
-        self.recount(1, 0);
     }
 
     /// Changes the two counts, whose size Redis counts too.
@@ -747,7 +771,7 @@ mod tests {
                         let long = "x".repeat(random(3000) as usize * usize::from(random(4) == 0));
                         let name = if random(3) == 0 { "other" } else { "name" };
                         let fields = Fields::from_flat(&[name, &long, "n", &step.to_string()]);
-                        let opens = entries.opens_node(&fields, limits).unwrap();
+                        let opens = entries.opens_node(fields.content_bytes(), limits).unwrap();
                         entries.append(last, fields.as_packed(), opens, &mut stamp).unwrap();
                         model.insert(last, fields);
                     }

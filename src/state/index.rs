@@ -2,7 +2,7 @@
 
 use super::packed::Packed;
 use super::rows::RowCount;
-use super::tree::{Leaf, Needs, Stamp, Tree};
+use super::tree::{Leaf, Measure, Needs, Stamp, Tree};
 use crate::id::{EntryId, PageNo, Seq};
 
 /// An id behind the number that it is sorted by first.
@@ -38,16 +38,13 @@ impl Leaf for Places {
         self.rows.first().map(place)
     }
 
-    fn summary(&self) -> RowCount {
-        RowCount(self.rows.len() as u64)
+    fn measure(&self) -> Measure<RowCount> {
+        let rows = self.rows.len();
+        Measure { summary: RowCount(rows as u64), weight: rows, bytes: self.rows.bytes() }
     }
 
     fn weight(&self) -> usize {
         self.rows.len()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.rows.bytes()
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {

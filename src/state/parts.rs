@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::collections::HashSet;
-use std::sync::Arc;
 
 use crate::id::{PartKey, Seq};
 
@@ -15,12 +14,15 @@ pub(crate) trait Parts {
     /// From now on, pages may have been loaded before as part of another stream, or be so later.
     fn share(&mut self, _shares: bool) {}
     /// A page that was loaded before, while pages were shared.
-    fn loaded(&self, _key: PartKey) -> Option<Arc<dyn Any + Send + Sync>> {
+    fn loaded(&self, _key: PartKey) -> Option<&LoadedPage> {
         None
     }
     /// Told of each page that was loaded.
-    fn remember(&mut self, _key: PartKey, _page: &dyn Fn() -> Arc<dyn Any + Send + Sync>) {}
+    fn remember(&mut self, _key: PartKey, _page: &dyn Fn() -> Box<LoadedPage>) {}
 }
+
+/// A page of any tree, to be shared by streams.
+pub(crate) type LoadedPage = dyn Any + Send + Sync;
 
 /// Why a snapshot could not be loaded: which part, and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::packed::Packed;
-use super::tree::{Leaf, Needs, Stamp, Summary, Tree};
+use super::tree::{Leaf, Measure, Needs, Stamp, Summary, Tree};
 use crate::id::{ConsumerNo, EntryId};
 
 /// A delivered entry that nobody has acknowledged: owned by a consumer since its delivery, or released.
@@ -183,18 +183,19 @@ impl Leaf for PendingPage {
         self.row(0).map(|row| row.id)
     }
 
-    fn summary(&self) -> PendingOutline {
-        PendingOutline { count: self.rows.len() as u64, oldest_delivered_ms: self.oldest_delivered_ms }
+    fn measure(&self) -> Measure<PendingOutline> {
+        // Measured: the places of a row in the lists by owner and by delivery.
+        const INDEXED_BYTES: u64 = 10;
+        let count = self.rows.len() as u64;
+        Measure {
+            summary: PendingOutline { count, oldest_delivered_ms: self.oldest_delivered_ms },
+            weight: self.rows.len(),
+            bytes: self.rows.bytes() + INDEXED_BYTES * count,
+        }
     }
 
     fn weight(&self) -> usize {
         self.rows.len()
-    }
-
-    fn bytes(&self) -> u64 {
-        // Measured: the places of a row in the lists by owner and by delivery.
-        const INDEXED_BYTES: u64 = 10;
-        self.rows.bytes() + INDEXED_BYTES * self.rows.len() as u64
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {

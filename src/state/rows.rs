@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::tree::{
-    Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Needs, Parts, Stamp, Stopped, Summary, Tree,
+    Comparison, Dump, ITEMS_MIN, Leaf, LoadError, Measure, Needs, Parts, Stamp, Stopped, Summary, Tree,
 };
 
 /// One row of a sorted list.
@@ -32,6 +32,12 @@ pub(crate) trait Row: Clone + Debug + Serialize + DeserializeOwned + Send + Sync
     fn bytes(&self) -> u64;
     /// Counts it into a summary.
     fn count(&self, summary: &mut Self::Summary);
+    /// All of that.
+    fn measure(&self) -> Measure<Self::Summary> {
+        let mut measure = Measure { weight: self.weight(), bytes: self.bytes(), ..Measure::default() };
+        self.count(&mut measure.summary);
+        measure
+    }
     /// See [`Leaf::NESTS`].
     const NESTS: bool = false;
 
@@ -110,21 +116,19 @@ impl<R: Row> Leaf for Rows<R> {
         self.rows.first().map(|row| row.key().clone())
     }
 
-    fn summary(&self) -> R::Summary {
-        let mut summary = R::Summary::default();
+    fn measure(&self) -> Measure<R::Summary> {
+        let room = ITEMS_MIN.saturating_sub(self.rows.len()) * size_of::<R>();
+        let mut measure = Measure { bytes: room as u64, ..Measure::default() };
         for row in &self.rows {
-            row.count(&mut summary);
+            row.count(&mut measure.summary);
+            measure.weight += row.weight();
+            measure.bytes += row.bytes();
         }
-        summary
+        measure
     }
 
     fn weight(&self) -> usize {
         if R::WEIGHS { self.rows.iter().map(R::weight).sum() } else { self.rows.len() }
-    }
-
-    fn bytes(&self) -> u64 {
-        let room = ITEMS_MIN.saturating_sub(self.rows.len()) * size_of::<R>();
-        room as u64 + self.rows.iter().map(R::bytes).sum::<u64>()
     }
 
     fn split(&mut self, at_end: bool) -> Option<Self> {
@@ -210,7 +214,15 @@ impl<R: Row> Tree<Rows<R>> {
     where
         R::Key: Borrow<Q>,
     {
-        self.change(key, stamp, |leaf, stamp| leaf.find(key).ok().map(|at| change(&mut leaf.rows[at], stamp)))
+        self.change_item(key, stamp, |leaf, stamp| {
+            let Ok(at) = leaf.find(key) else { return (None, None) };
+            let row = &mut leaf.rows[at];
+            let before = row.measure();
+            let result = change(row, stamp);
+            let after = row.measure();
+            // Another name may have another weight.
+            (Some(result), (before.weight == after.weight).then_some([before, after]))
+        })
     }
 
     /// The rows from `key` on, ascending. Stops at a page that is away and says so last.

@@ -11,16 +11,15 @@
 mod build;
 mod each;
 
-use std::any::Any;
 use std::borrow::Borrow;
 use std::fmt::Debug;
-use std::sync::Arc;
 
 use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use triomphe::Arc;
 
-pub(crate) use super::parts::{Comparison, Dump, LoadError, PartSink, Parts, Stopped};
+pub(crate) use super::parts::{Comparison, Dump, LoadError, LoadedPage, PartSink, Parts, Stopped};
 use crate::id::{PageNo, PartKey, Seq};
 
 /// A branch is split when it has more children than this.
@@ -40,12 +39,10 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
 
     /// The smallest key, unless the leaf is empty.
     fn first_key(&self) -> Option<Self::Key>;
-    /// What branches know of it.
-    fn summary(&self) -> Self::Summary;
+    /// What branches know of it, how heavy it is, and how much memory it takes.
+    fn measure(&self) -> Measure<Self::Summary>;
     /// How heavy it is.
     fn weight(&self) -> usize;
-    /// About how many bytes its items take in memory, the trees within them counted.
-    fn bytes(&self) -> u64;
     /// Splits off the upper part: about half, or the last item only if `at_end` (the leaf is the tree's last,
     /// where appending goes on, and full leaves should stay full). `None` if it has one item.
     fn split(&mut self, at_end: bool) -> Option<Self>;
@@ -81,6 +78,20 @@ pub(crate) trait Leaf: Clone + Default + Serialize + DeserializeOwned + Send + S
         Ok(())
     }
 }
+
+/// What there is to know about a leaf, or about an item of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measure<S> {
+    /// What branches know of it.
+    pub(super) summary: S,
+    /// How heavy it is.
+    pub(super) weight: usize,
+    /// About how many bytes its items take in memory, the trees within them counted.
+    pub(super) bytes: u64,
+}
+
+/// An item of a leaf before and after it was changed.
+pub(crate) type ItemChange<S> = [Measure<S>; 2];
 
 /// A sum over the items of leaves.
 pub(crate) trait Summary:
@@ -171,6 +182,8 @@ enum Node<L: Leaf> {
 /// What became of a page that was changed.
 enum Outcome<L: Leaf> {
     Stays,
+    /// It takes less memory than before, and may be small enough to join a neighbour.
+    Shrank,
     Split(Child<L>),
     Empty,
 }
@@ -254,13 +267,27 @@ impl<L: Leaf> Tree<L> {
     where
         L::Key: Borrow<Q>,
     {
+        self.change_item(key, stamp, |leaf, stamp| (change(leaf, stamp), None))
+    }
+
+    /// As [`Tree::change`]. If `change` says that nothing but one item is another one now, whose key and weight stayed,
+    /// the rest of the leaf is not measured anew.
+    pub(super) fn change_item<Q: Ord + ?Sized, R>(
+        &mut self,
+        key: &Q,
+        stamp: &mut Stamp<'_>,
+        change: impl FnOnce(&mut L, &mut Stamp<'_>) -> (R, Option<ItemChange<L::Summary>>),
+    ) -> Result<R, Needs>
+    where
+        L::Key: Borrow<Q>,
+    {
         let (result, outcome) = match &mut self.root {
             Some(root) => root.change(key, stamp, true, change)?,
             none => {
                 let mut leaf = L::default();
-                let result = change(&mut leaf, stamp);
+                let (result, _) = change(&mut leaf, stamp);
                 if let Some(first_key) = leaf.first_key() {
-                    let summary = leaf.summary();
+                    let summary = leaf.measure().summary;
                     *none = Some(Child::new(first_key, summary, stamp, Node::Leaf(leaf)));
                     // The first item of a tree is never too heavy to stay alone.
                 }
@@ -273,7 +300,7 @@ impl<L: Leaf> Tree<L> {
 
     fn settle(&mut self, outcome: Outcome<L>, stamp: &mut Stamp<'_>) {
         match outcome {
-            Outcome::Stays => {}
+            Outcome::Stays | Outcome::Shrank => {}
             Outcome::Empty => *self = Self::default(),
             Outcome::Split(right) => {
                 self.levels += 1;
@@ -416,14 +443,26 @@ impl<L: Leaf> Child<L> {
         key: &Q,
         stamp: &mut Stamp<'_>,
         at_end: bool,
-        change: impl FnOnce(&mut L, &mut Stamp<'_>) -> R,
+        change: impl FnOnce(&mut L, &mut Stamp<'_>) -> (R, Option<ItemChange<L::Summary>>),
     ) -> Result<(R, Outcome<L>), Needs>
     where
         L::Key: Borrow<Q>,
     {
         let Slot::Here(node) = &mut self.node else { return Err(Needs(self.part)) };
         let result = match Arc::make_mut(node) {
-            Node::Leaf(leaf) => change(leaf, stamp),
+            Node::Leaf(leaf) => {
+                let (result, item) = change(leaf, stamp);
+                if let Some([before, after]) = item
+                    && self.summary.replace(&before.summary, &after.summary)
+                {
+                    debug_assert_eq!(before.weight, after.weight);
+                    let shrank = after.bytes < before.bytes;
+                    self.bytes = self.bytes - before.bytes + after.bytes;
+                    self.part = stamp.renew(self.part);
+                    return Ok((result, if shrank { Outcome::Shrank } else { Outcome::Stays }));
+                }
+                result
+            }
             Node::Branch(children) => {
                 let at = position(children, key);
                 let last = at + 1 == children.len();
@@ -474,6 +513,18 @@ impl<L: Leaf> Child<L> {
 
     /// Brings what the parent knows up to date after the page was changed, and splits the page if it must.
     fn refresh(&mut self, stamp: &mut Stamp<'_>, at_end: bool) -> Result<Outcome<L>, Needs> {
+        if let Node::Leaf(leaf) = self.node()?
+            && let measure = leaf.measure()
+            && measure.weight <= L::WEIGHT_MAX
+            && let Some(first_key) = leaf.first_key()
+        {
+            // What becomes of most leaves.
+            let bytes = PAGE_BYTES + measure.bytes;
+            let shrank = bytes < self.bytes;
+            (self.first_key, self.summary, self.bytes) = (first_key, measure.summary, bytes);
+            self.part = stamp.renew(self.part);
+            return Ok(if shrank { Outcome::Shrank } else { Outcome::Stays });
+        }
         let right = match self.node_mut()? {
             Node::Leaf(leaf) if leaf.weight() > L::WEIGHT_MAX => leaf.split(at_end).map(Node::Leaf),
             Node::Branch(children) if children.len() > BRANCH_CHILDREN_MAX => {
@@ -491,7 +542,7 @@ impl<L: Leaf> Child<L> {
             let (first_key, summary) = node.outline()?;
             Some(Self::new(first_key, summary, stamp, node))
         });
-        Ok(right.map_or(Outcome::Stays, Outcome::Split))
+        Ok(right.map_or(Outcome::Shrank, Outcome::Split))
     }
 
     fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
@@ -536,9 +587,11 @@ impl<L: Leaf> Child<L> {
         if let Slot::Here(_) = self.node {
             return Ok(());
         }
-        if let Some(node) = parts.loaded(self.part).and_then(|page| page.downcast::<Node<L>>().ok()) {
+        if let Some(page) = parts.loaded(self.part)
+            && let Some(node) = page.downcast_ref::<Arc<Node<L>>>()
+        {
             self.bytes = node.bytes();
-            self.node = Slot::Here(node);
+            self.node = Slot::Here(node.clone());
             return Ok(());
         }
         let mut node = self.read(parts)?;
@@ -555,7 +608,7 @@ impl<L: Leaf> Child<L> {
         }
         self.bytes = node.bytes();
         let node = Arc::new(node);
-        parts.remember(self.part, &|| Arc::clone(&node) as Arc<dyn Any + Send + Sync>);
+        parts.remember(self.part, &|| Box::new(Arc::clone(&node)));
         self.node = Slot::Here(node);
         Ok(())
     }
@@ -609,6 +662,9 @@ impl<L: Leaf> Child<L> {
     }
 }
 
+/// What a page takes apart from its items: its own allocation, and the count of who holds it.
+const PAGE_BYTES: u64 = 64;
+
 impl<L: Leaf> Node<L> {
     fn dump_below(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
         match self {
@@ -620,7 +676,7 @@ impl<L: Leaf> Node<L> {
     /// First key and summary, unless the page is empty.
     fn outline(&self) -> Option<(L::Key, L::Summary)> {
         match self {
-            Self::Leaf(leaf) => Some((leaf.first_key()?, leaf.summary())),
+            Self::Leaf(leaf) => Some((leaf.first_key()?, leaf.measure().summary)),
             Self::Branch(children) => {
                 let first_key = children.first()?.first_key.clone();
                 let mut summary = L::Summary::default();
@@ -632,11 +688,9 @@ impl<L: Leaf> Node<L> {
 
     /// About how many bytes it and the pages below it take in memory.
     fn bytes(&self) -> u64 {
-        // The page's own allocation, and two counts of who holds it.
-        const PAGE_BYTES: u64 = 64;
         PAGE_BYTES
             + match self {
-                Self::Leaf(leaf) => leaf.bytes(),
+                Self::Leaf(leaf) => leaf.measure().bytes,
                 Self::Branch(children) => {
                     children.iter().map(|child| child.bytes + size_of::<Child<L>>() as u64).sum()
                 }
@@ -665,7 +719,8 @@ fn settle_child<L: Leaf>(
         Outcome::Empty => {
             children.remove(at);
         }
-        Outcome::Stays => {
+        Outcome::Stays => return false,
+        Outcome::Shrank => {
             const SMALL: f64 = 0.25;
             if children.len() == 1 || children[at].node().is_ok_and(|node| node.fill() >= SMALL) {
                 return false;

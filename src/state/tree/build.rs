@@ -8,7 +8,7 @@ impl<L: Leaf> Tree<L> {
         let mut level: Vec<Child<L>> = Vec::new();
         for leaf in leaves {
             if let Some(first_key) = leaf.first_key() {
-                level.push(Child::new(first_key, leaf.summary(), stamp, Node::Leaf(leaf)));
+                level.push(Child::new(first_key, leaf.measure().summary, stamp, Node::Leaf(leaf)));
             }
         }
         let mut levels = 0;
