@@ -49,11 +49,11 @@ impl Fields {
     /// Packs a flat list: name, value, name, value, ... A last name without a value is left out.
     pub fn from_flat<B: AsRef<[u8]>>(flat: &[B]) -> Self {
         let (pairs, _) = flat.as_chunks::<2>();
-        let bytes_of = |number: usize| (usize::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize;
-        let part_bytes = |part: &B| bytes_of(part.as_ref().len()) + part.as_ref().len();
+        let part_bytes = |part: &B| varint_bytes(part.as_ref().len()) + part.as_ref().len();
         // No more than that: what is left over would be given back by moving it.
-        let mut packed =
-            Vec::with_capacity(bytes_of(pairs.len()) + pairs.iter().flatten().map(part_bytes).sum::<usize>());
+        let mut packed = Vec::with_capacity(
+            varint_bytes(pairs.len()) + pairs.iter().flatten().map(part_bytes).sum::<usize>(),
+        );
         put_varint(&mut packed, pairs.len() as u64);
         for part in pairs.iter().flatten() {
             put_bytes(&mut packed, part.as_ref());
@@ -192,6 +192,11 @@ impl<'a> Iterator for Pairs<'a> {
         self.left = self.left.checked_sub(1)?;
         Some((take_bytes(&mut self.cursor)?, take_bytes(&mut self.cursor)?))
     }
+}
+
+/// How many bytes a number takes as a LEB128 varint.
+pub(crate) fn varint_bytes(number: usize) -> usize {
+    (usize::BITS - (number | 1).leading_zeros()).div_ceil(7) as usize
 }
 
 /// Appends a LEB128 varint.

@@ -75,6 +75,12 @@ impl Snapshotter {
         StoreError { store, kind: io::ErrorKind::Other, why }.into()
     }
 
+    /// Nothing is asked of the stores for a while. Answers which of them failed at that and were given up.
+    fn rest(&mut self) -> Vec<(String, StoreError)> {
+        let failed = |slot: &mut Slot| slot.rest().err().map(|error| (slot.place.name(), error));
+        self.slots.iter_mut().filter_map(failed).collect()
+    }
+
     /// Lets go of all stores.
     pub(super) fn close(&mut self) {
         self.slots.iter_mut().chain(&mut self.surplus).for_each(Slot::close);
@@ -112,6 +118,7 @@ impl Shared {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
             Err(snapshotter.panicked(text))
         });
+        damaged.extend(snapshotter.rest());
         self.snapshots.note_stores(snapshotter.stats());
         self.snapshots.end(&*self.clock, &outcome);
         self.plan(&snapshotter);
@@ -181,6 +188,7 @@ impl Shared {
                 failed.push((slot.place.name(), error));
             }
         }
+        failed.extend(snapshotter.rest());
         self.snapshots.note_stores(snapshotter.stats());
         self.snapshots.pause();
         drop(snapshotter);

@@ -127,7 +127,7 @@ impl Turn<'_> {
         for slot in before.iter_mut().chain(&mut after[1..]) {
             if slot.trouble.is_none()
                 && slot.store.is_none()
-                && let Err(error) = slot.store(self.owner)
+                && let Err(error) = slot.store(self.owner).and_then(|store| store.rest())
             {
                 slot.give_up(&error.why);
             }

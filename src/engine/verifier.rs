@@ -431,6 +431,10 @@ impl Shared {
             *begun = true;
             slot.begin_reading().map(|read| (read.unwrap_or(0), read.is_none()))
         };
+        let read = match read {
+            Ok((bytes, true)) => slot.rest().map(|()| (bytes, true)),
+            other => other,
+        };
         match read {
             Ok((bytes, ended)) => {
                 if ended {

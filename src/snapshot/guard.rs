@@ -13,7 +13,7 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -102,7 +102,8 @@ impl Guarded {
         let (name, owner) = answer?;
         let changes = Mutex::new(Changes::default());
         let worker = Worker { jobs: Some(jobs), is_gone: Mutex::new(is_gone) };
-        Ok(Arc::new(GuardedStore { name, owner, patience: self.patience, verdict, changes, worker }))
+        let rests = AtomicBool::new(false);
+        Ok(Arc::new(GuardedStore { name, owner, patience: self.patience, verdict, changes, rests, worker }))
     }
 }
 
@@ -141,6 +142,8 @@ struct GuardedStore {
     patience: Duration,
     verdict: Arc<Verdict>,
     changes: Mutex<Changes>,
+    /// The next call may take as long as an opening.
+    rests: AtomicBool,
     worker: Worker,
 }
 
@@ -228,7 +231,13 @@ impl GuardedStore {
         }
         // Whoever comes next waits for the lock, so that no more than this is ever kept.
         let answered = self.send(&mut changes, Tolerance::Nothing, |_| Ok(()))?;
-        self.wait(&answered, self.patience)
+        self.wait(&answered, self.patience())
+    }
+
+    /// How long a call may take.
+    fn patience(&self) -> Duration {
+        let opens = self.rests.swap(false, Ordering::Relaxed);
+        self.patience * if opens { PATIENCE_OPENING } else { 1 }
     }
 
     fn call<T: Send + 'static>(
@@ -238,7 +247,7 @@ impl GuardedStore {
     ) -> Result<T, StoreError> {
         self.verdict.sound()?;
         let answered = self.send(&mut self.changes(), tolerance, call)?;
-        self.wait(&answered, self.patience)
+        self.wait(&answered, self.patience())
     }
 
     /// Hands all changes so far over, and then a call.
@@ -379,6 +388,12 @@ impl SnapshotStore for GuardedStore {
         self.verdict.sound()?;
         let answered = self.send(&mut self.changes(), Tolerance::Nothing, |store| store.reopen())?;
         self.wait(&answered, self.patience * PATIENCE_OPENING)
+    }
+
+    fn rest(&self) -> Result<(), StoreError> {
+        self.call(Tolerance::Nothing, |store| store.rest())?;
+        self.rests.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -568,6 +583,9 @@ mod tests {
         fn reopen(&self) -> Result<(), StoreError> {
             self.0.act("reopen")
         }
+        fn rest(&self) -> Result<(), StoreError> {
+            self.0.act("rest")
+        }
     }
 
     const PATIENCE: Duration = Duration::from_millis(100);
@@ -591,6 +609,7 @@ mod tests {
         assert_eq!(&store.remove_root(Seq::ZERO).unwrap_err(), error);
         assert_eq!(&store.flush().unwrap_err(), error);
         assert_eq!(&store.reopen().unwrap_err(), error);
+        assert_eq!(&store.rest().unwrap_err(), error);
         assert!(format!("{store:?}").contains(&error.why));
         drop(store);
         assert!(since.elapsed() < PATIENCE / 2);
@@ -611,7 +630,7 @@ mod tests {
 
     #[test]
     fn a_call_that_hangs_gives_the_store_up_and_its_place_goes_on() {
-        for call in ["roots", "read", "keys_after", "put", "remove", "flush", "reopen"] {
+        for call in ["roots", "read", "keys_after", "put", "remove", "flush", "reopen", "rest"] {
             let fake = Arc::new(Fake::default());
             let place = guarded(fake.on(call, Act::Hang));
             let store = place.open(1).unwrap();
@@ -623,6 +642,7 @@ mod tests {
                 "read" => store.read(key(1)).unwrap_err(),
                 "keys_after" => store.keys_after(Seq::ZERO).unwrap_err(),
                 "reopen" => store.reopen().unwrap_err(),
+                "rest" => store.rest().unwrap_err(),
                 _ => store.flush().unwrap_err(),
             };
             let patience = if call == "reopen" { PATIENCE_OPENING * PATIENCE } else { PATIENCE };

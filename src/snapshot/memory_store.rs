@@ -397,6 +397,10 @@ impl SnapshotStore for MemoryStore {
 
     fn abandon(&self) {}
 
+    fn rest(&self) -> Result<(), StoreError> {
+        self.flush()
+    }
+
     fn reopen(&self) -> Result<(), StoreError> {
         self.change("reopen", |store| {
             store.parts.revert();

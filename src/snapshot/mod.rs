@@ -161,6 +161,13 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// If the store can't be opened again.
     fn reopen(&self) -> Result<(), StoreError>;
+
+    /// Makes everything put and removed so far durable, and lets go of memory, threads and files until the next call,
+    /// which takes as long as an opening.
+    ///
+    /// # Errors
+    /// If that failed.
+    fn rest(&self) -> Result<(), StoreError>;
 }
 
 /// The root of a snapshot: the only truth about it.

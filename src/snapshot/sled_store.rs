@@ -29,10 +29,10 @@ const FANOUT: usize = 4;
 const CACHE_BYTES: usize = 4 << 20;
 const COMPRESSION: i32 = 1;
 /// So much goes into sled at once.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 /// sled never gives up the memory of a leaf that it wrote, as long as the database is open. So after that much it is
 /// closed and opened again.
-const GROWTH_BYTES: usize = 8 << 20;
+const GROWTH_BYTES: usize = 2 << 20;
 /// What a leaf takes at most.
 const LEAF_BYTES: usize = FANOUT * VALUE_BYTES;
 /// A second thread is needed: an opening waits, on one, for what it gave the pool to do.
@@ -65,8 +65,8 @@ pub(crate) struct SledStore {
 struct Handle {
     /// All calls into sled run in a pool of its own, whose panics end at the caller: one in the process's common pool
     /// aborts the process. Each store has its own, since calls that wait in it (see [`POOL_THREADS`]) or never end
-    /// would take the threads of another.
-    pool: rayon::ThreadPool,
+    /// would take the threads of another. None while the store rests.
+    pool: Option<rayon::ThreadPool>,
     /// There is exactly one owner of the database. It is taken out for a call and put back when that succeeded, so an
     /// error or a panic forgets it.
     session: Option<ManuallyDrop<Session>>,
@@ -78,7 +78,7 @@ struct Handle {
 struct Session {
     path: PathBuf,
     owner: StoreId,
-    /// There, but for the time between closing and opening.
+    /// There, unless the store rests.
     db: Option<Db>,
     batch: sled::Batch,
     batch_bytes: usize,
@@ -115,7 +115,7 @@ impl SledStore {
         let session = pool.install(|| {
             Ok::<_, io::Error>(ManuallyDrop::new(Session::new(path, owner, open_patiently(path)?)))
         })?;
-        let handle = Handle { pool, session: Some(session), failed: None };
+        let handle = Handle { pool: Some(pool), session: Some(session), failed: None };
         Ok(Self { name, owner, handle: Mutex::new(handle) })
     }
 
@@ -134,7 +134,13 @@ impl SledStore {
             let panicked = || self.error(&io::Error::other("a call into it panicked"));
             return Err(handle.failed.clone().unwrap_or_else(panicked));
         };
-        match handle.pool.install(|| call(&mut session)) {
+        let called = handle.pool().and_then(|pool| {
+            pool.install(|| {
+                session.wake()?;
+                call(&mut session)
+            })
+        });
+        match called {
             Ok(value) => {
                 handle.session = Some(session);
                 Ok(value)
@@ -156,9 +162,11 @@ impl SledStore {
 impl Drop for SledStore {
     fn drop(&mut self) {
         let mut handle = self.handle();
-        if let Some(mut session) = handle.session.take() {
+        if let Some(mut session) = handle.session.take()
+            && let Some(pool) = &handle.pool
+        {
             // What it says concerns nobody any more: what counts was flushed before.
-            let _ = handle.pool.install(|| session.close());
+            let _ = pool.install(|| session.close());
         }
     }
 }
@@ -237,12 +245,28 @@ impl SnapshotStore for SledStore {
     fn reopen(&self) -> Result<(), StoreError> {
         self.call(|session| {
             session.flush()?;
-            session.reopen()?;
-            if StoreFile::read(&session.path)?.owner == session.owner {
-                return Ok(());
-            }
-            Err(io::Error::new(io::ErrorKind::InvalidData, "its STORE is another store's"))
+            session.reopen()
         })
+    }
+
+    fn rest(&self) -> Result<(), StoreError> {
+        if self.handle().pool.is_some() {
+            self.call(|session| {
+                session.flush()?;
+                session.close()
+            })?;
+            self.handle().pool = None;
+        }
+        Ok(())
+    }
+}
+
+impl Handle {
+    fn pool(&mut self) -> io::Result<&rayon::ThreadPool> {
+        match &mut self.pool {
+            Some(pool) => Ok(pool),
+            none => Ok(none.insert(pool()?)),
+        }
     }
 }
 
@@ -495,8 +519,18 @@ impl Session {
         self.close()?;
         // IMPORTANT: what is read from now on is read to see what the disk has, not what the system remembers of it.
         drop_cached_tree(&self.path)?;
-        self.db = Some(open_patiently(&self.path)?);
-        self.grown = 0;
+        self.wake()
+    }
+
+    /// Opens the database, if it was closed.
+    fn wake(&mut self) -> io::Result<()> {
+        if self.db.is_none() {
+            self.db = Some(open_patiently(&self.path)?);
+            self.grown = 0;
+            if StoreFile::read(&self.path)?.owner != self.owner {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "its STORE is another store's"));
+            }
+        }
         Ok(())
     }
 }

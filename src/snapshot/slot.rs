@@ -149,6 +149,16 @@ impl Slot {
         self.trouble = Some(why.into());
     }
 
+    /// Nothing is asked of the store in use for a while: what it takes in memory is not needed.
+    pub(crate) fn rest(&mut self) -> Result<(), StoreError> {
+        let Some(store) = self.store.as_ref().filter(|_| self.reading.is_none()) else { return Ok(()) };
+        let rested = store.rest();
+        if let Err(error) = &rested {
+            self.give_up(&error.why);
+        }
+        rested
+    }
+
     /// Lets go of the store in use, as it is.
     pub(crate) fn close(&mut self) {
         self.store = None;

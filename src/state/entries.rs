@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use super::listpack;
 use super::tree::{ITEMS_MIN, Leaf, Measure, Needs, Stamp, Summary, Trash, Tree};
-use crate::fields::{Entry, Fields, PackedFields, put_bytes, put_varint, take_bytes, take_varint};
+use crate::fields::{
+    Entry, Fields, PackedFields, put_bytes, put_varint, take_bytes, take_varint, varint_bytes,
+};
 use crate::id::{EntryId, Seq};
 
 /// A page of entries is split when its nodes are larger than this.
@@ -25,6 +27,9 @@ pub(crate) struct Entries {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Page {
     nodes: Vec<Node>,
+    /// The id of what was appended last to the last node, deleted or not. None if that would have to be looked for.
+    #[serde(skip)]
+    appended: Option<EntryId>,
 }
 
 /// What the pages above know of a page.
@@ -66,7 +71,12 @@ struct Node {
 }
 
 const DELETED: u8 = 1;
+/// Its names are those of the first entry, and left out.
 const SAME_FIELDS: u8 = 2;
+/// Its id is the one right after that of the entry before it, and left out.
+const NEXT_ID: u8 = 4;
+/// Its one value goes to its end, and the value's length is left out.
+const ONE_VALUE: u8 = 8;
 
 impl Leaf for Page {
     type Key = EntryId;
@@ -97,11 +107,12 @@ impl Leaf for Page {
         let keep = self.nodes.len().checked_sub(1).filter(|keep| *keep > 0)?;
         let nodes = self.nodes.split_off(keep);
         self.nodes.shrink_to_fit();
-        Some(Self { nodes })
+        Some(Self { nodes, appended: self.appended.take() })
     }
 
     fn merge(&mut self, next: Self) {
         self.nodes.extend(next.nodes);
+        self.appended = next.appended;
     }
 }
 
@@ -210,6 +221,7 @@ impl Entries {
             let deleted = node.delete_where(|other| other == id) == 1;
             if node.live == 0 {
                 page.nodes.remove(at);
+                page.appended = page.appended.filter(|_| at < page.nodes.len());
             }
             deleted
         })
@@ -223,6 +235,8 @@ impl Entries {
         trash: &mut Trash,
     ) -> Result<(), Needs> {
         self.pages.remove_below(&through, stamp, trash, |page| {
+            let tail = |page: &Page| page.nodes.last().map(|node| node.master_id);
+            let tail_before = tail(page);
             page.nodes.retain_mut(|node| {
                 if node.last_id <= through {
                     return false;
@@ -232,6 +246,7 @@ impl Entries {
                 }
                 node.live > 0
             });
+            page.appended = page.appended.filter(|_| tail(page) == tail_before);
         })
     }
 
@@ -265,13 +280,14 @@ impl Entries {
     /// The smallest id.
     pub(crate) fn first_id(&self) -> Result<Option<EntryId>, Needs> {
         let node = self.pages.first()?.and_then(|page| page.nodes.first());
-        Ok(node.and_then(|node| node.entries().find(|entry| !entry.deleted).map(|entry| entry.id)))
+        Ok(node.and_then(|node| node.entries().find(|entry| !entry.is_deleted()).map(|entry| entry.id)))
     }
 
     /// The largest id.
     pub(crate) fn last_id(&self) -> Result<Option<EntryId>, Needs> {
         let node = self.pages.last()?.and_then(|page| page.nodes.last());
-        Ok(node.and_then(|node| node.entries().filter(|entry| !entry.deleted).last().map(|entry| entry.id)))
+        Ok(node
+            .and_then(|node| node.entries().filter(|entry| !entry.is_deleted()).last().map(|entry| entry.id)))
     }
 
     /// Up to `count` entries with ids from `first` to `last`, ascending, or descending if `reverse`. `spend` is told
@@ -368,7 +384,7 @@ impl Entries {
                 if left < u64::from(node.live) {
                     found = node
                         .entries()
-                        .filter(|entry| !entry.deleted)
+                        .filter(|entry| !entry.is_deleted())
                         .nth(left as usize)
                         .map(|entry| entry.id);
                     return Ok(found);
@@ -417,7 +433,7 @@ impl Entries {
     pub(super) fn for_each(&self, mut each: impl FnMut(EntryId, &Fields)) -> Result<(), Needs> {
         self.pages.for_each_leaf(&mut |page: &Page| {
             for node in &page.nodes {
-                for entry in node.entries().filter(|entry| !entry.deleted) {
+                for entry in node.entries().filter(|entry| !entry.is_deleted()) {
                     each(entry.id, &node.fields(&entry));
                 }
             }
@@ -506,7 +522,10 @@ impl Page {
     /// Appends an entry above all others.
     fn append(&mut self, id: EntryId, fields: PackedFields<'_>, opens_node: bool) {
         match self.nodes.last_mut() {
-            Some(tail) if !opens_node => tail.append(id, fields),
+            Some(tail) if !opens_node => {
+                let before = self.appended.or_else(|| tail.entries().last().map(|entry| entry.id));
+                tail.append(id, before, fields);
+            }
             sealed => {
                 let mut bytes = 0;
                 if let Some(sealed) = sealed {
@@ -522,6 +541,7 @@ impl Page {
                 self.nodes.push(Node::open(id, fields, bytes));
             }
         }
+        self.appended = Some(id);
     }
 
     /// The node where an id belongs: the last one that begins at or before it.
@@ -534,11 +554,16 @@ impl Page {
 #[derive(Clone, Copy, Debug)]
 struct PackedEntry<'a> {
     id: EntryId,
-    deleted: bool,
-    same_fields: bool,
-    /// Where its flags byte is.
+    flags: u8,
+    /// Where these are.
     flags_at: usize,
     body: &'a [u8],
+}
+
+impl PackedEntry<'_> {
+    fn is_deleted(&self) -> bool {
+        self.flags & DELETED != 0
+    }
 }
 
 impl Node {
@@ -562,11 +587,12 @@ impl Node {
         let entries_at = packed.len() as u32;
         let mut node =
             Self { master_id: id, last_id: id, live: 0, deleted: 0, redis_bytes, entries_at, packed };
-        node.append(id, fields);
+        node.append(id, None, fields);
         node
     }
 
-    fn append(&mut self, id: EntryId, fields: PackedFields<'_>) {
+    /// `before`: the id of its last entry, deleted or not.
+    fn append(&mut self, id: EntryId, before: Option<EntryId>, fields: PackedFields<'_>) {
         /// The flags and both parts of an id take no more.
         const HEAD_BYTES_MAX: usize = 21;
         // Its length comes before it. For most entries that is one byte, whatever is left out of them.
@@ -574,7 +600,7 @@ impl Node {
         let at = self.packed.len();
         self.packed.extend(is_short.then_some(0));
         let start = self.packed.len();
-        self.put_entry(id, fields);
+        self.put_entry(id, before, fields);
         let end = self.packed.len();
         if is_short {
             self.packed[at] = (end - start) as u8;
@@ -588,26 +614,32 @@ impl Node {
     }
 
     /// Writes an entry to the end, without its length.
-    fn put_entry(&mut self, id: EntryId, fields: PackedFields<'_>) {
+    fn put_entry(&mut self, id: EntryId, before: Option<EntryId>, fields: PackedFields<'_>) {
         let master = &self.packed[..self.entries_at as usize];
-        // One pair is its name as the master has it, and its value as it is stored.
-        let one_value = (fields.len() == 1).then(|| fields.bytes().strip_prefix(master)).flatten();
+        // One pair is its name as the master has it, and its value.
+        let rest = (fields.len() == 1).then(|| fields.bytes().strip_prefix(master)).flatten();
+        let one_value = rest.and_then(|mut rest| take_bytes(&mut rest));
         let same = one_value.is_some() || self.master_names().eq(fields.iter().map(|(name, _)| name));
+        let is_next = before.is_some_and(|before| before.successor() == Some(id));
         let ms_delta = id.ms.wrapping_sub(self.master_id.ms);
         let seq_delta = id.seq.wrapping_sub(self.master_id.seq) as i64;
-        let flags = if same { SAME_FIELDS } else { 0 };
-        self.packed.push(flags);
-        put_varint(&mut self.packed, ms_delta);
-        put_varint(&mut self.packed, zigzag(seq_delta));
+        let redis_flags = if same { SAME_FIELDS } else { 0 };
+        let next = if is_next { NEXT_ID } else { 0 };
+        let one = if one_value.is_some() { ONE_VALUE } else { 0 };
+        self.packed.push(redis_flags | next | one);
+        if !is_next {
+            put_varint(&mut self.packed, ms_delta);
+            put_varint(&mut self.packed, zigzag(seq_delta));
+        }
         let pairs = fields.len() as i64;
         let elements = if same { pairs + 3 } else { pairs * 2 + 4 };
-        self.redis_bytes += listpack::integer_bytes(i64::from(flags))
+        self.redis_bytes += listpack::integer_bytes(i64::from(redis_flags))
             + listpack::integer_bytes(ms_delta as i64)
             + listpack::integer_bytes(seq_delta)
             + listpack::integer_bytes(elements);
-        if let Some(mut value) = one_value {
+        if let Some(value) = one_value {
             self.packed.extend_from_slice(value);
-            self.redis_bytes += listpack::string_bytes(take_bytes(&mut value).unwrap_or_default());
+            self.redis_bytes += listpack::string_bytes(value);
         } else if same {
             for (_, value) in fields {
                 put_bytes(&mut self.packed, value);
@@ -635,7 +667,7 @@ impl Node {
 
     /// Marks live entries as deleted; answers how many.
     fn delete_where(&mut self, which: impl Fn(EntryId) -> bool) -> u32 {
-        let wanted = self.entries().filter(|entry| !entry.deleted && which(entry.id));
+        let wanted = self.entries().filter(|entry| !entry.is_deleted() && which(entry.id));
         let flags: Vec<usize> = wanted.map(|entry| entry.flags_at).collect();
         for &at in &flags {
             self.packed[at] |= DELETED;
@@ -653,20 +685,26 @@ impl Node {
     fn entries(&self) -> impl Iterator<Item = PackedEntry<'_>> {
         let mut cursor = &self.packed[self.entries_at as usize..];
         let len = self.packed.len();
+        let mut before = EntryId::MIN;
         std::iter::from_fn(move || {
             let entry = take_bytes(&mut cursor)?;
             let flags_at = len - cursor.len() - entry.len();
             let (&flags, mut body) = entry.split_first()?;
-            let ms = self.master_id.ms.wrapping_add(take_varint(&mut body)?);
-            let seq = self.master_id.seq.wrapping_add(unzigzag(take_varint(&mut body)?) as u64);
-            let (deleted, same_fields) = (flags & DELETED != 0, flags & SAME_FIELDS != 0);
-            Some(PackedEntry { id: EntryId { ms, seq }, deleted, same_fields, flags_at, body })
+            let id = if flags & NEXT_ID != 0 {
+                before.successor()?
+            } else {
+                let ms = self.master_id.ms.wrapping_add(take_varint(&mut body)?);
+                let seq = self.master_id.seq.wrapping_add(unzigzag(take_varint(&mut body)?) as u64);
+                EntryId { ms, seq }
+            };
+            before = id;
+            Some(PackedEntry { id, flags, flags_at, body })
         })
     }
 
     /// The entries that were not deleted, ascending. The deleted ones between them need not be in order.
     fn live(&self) -> impl Iterator<Item = PackedEntry<'_>> {
-        self.entries().filter(|entry| !entry.deleted)
+        self.entries().filter(|entry| !entry.is_deleted())
     }
 
     fn fields(&self, entry: &PackedEntry<'_>) -> Fields {
@@ -680,11 +718,19 @@ impl Node {
     }
 
     fn packed_fields(&self, entry: &PackedEntry<'_>) -> Bytes {
-        if !entry.same_fields {
+        if entry.flags & SAME_FIELDS == 0 {
             return Bytes::copy_from_slice(entry.body);
         }
-        let mut packed = Vec::with_capacity(self.entries_at as usize + entry.body.len());
         let mut names = &self.packed[..self.entries_at as usize];
+        if entry.flags & ONE_VALUE != 0 {
+            // What the master has is one name, behind the number of names.
+            let length_bytes = varint_bytes(entry.body.len());
+            let mut packed = Vec::with_capacity(names.len() + length_bytes + entry.body.len());
+            packed.extend_from_slice(names);
+            put_bytes(&mut packed, entry.body);
+            return packed.into();
+        }
+        let mut packed = Vec::with_capacity(self.entries_at as usize + entry.body.len());
         put_varint(&mut packed, take_varint(&mut names).unwrap_or(0));
         let mut values = entry.body;
         while let (Some(name), Some(value)) = (take_bytes(&mut names), take_bytes(&mut values)) {
@@ -768,9 +814,15 @@ mod tests {
                             0 => EntryId::new(last.ms + 1 + random(1 << 40), random(1 << 20)),
                             _ => last.successor().unwrap(),
                         };
-                        let long = "x".repeat(random(3000) as usize * usize::from(random(4) == 0));
+                        let long = "x".repeat(match random(4) {
+                            0 => random(3000),
+                            1 => random(200),
+                            _ => 0,
+                        } as usize);
                         let name = if random(3) == 0 { "other" } else { "name" };
-                        let fields = Fields::from_flat(&[name, &long, "n", &step.to_string()]);
+                        let number = step.to_string();
+                        let flat = [name, &long, "n", &number];
+                        let fields = Fields::from_flat(&flat[..if random(2) == 0 { 2 } else { 4 }]);
                         let opens = entries.opens_node(fields.content_bytes(), limits).unwrap();
                         entries.append(last, fields.as_packed(), opens, &mut stamp).unwrap();
                         model.insert(last, fields);

@@ -20,9 +20,11 @@ use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
 use crate::io::{Dir, File};
 
-/// Zeros are written in pieces of this size, each of which is synced: a commit that syncs meanwhile waits for one of them
-/// at most, and not for a whole segment.
-const ZEROS_BYTES: usize = 1024 * 1024;
+/// Zeros are synced after so many bytes: a commit that syncs meanwhile waits for these at most, and not for a whole
+/// segment.
+const ZEROS_SYNC_BYTES: u64 = 1024 * 1024;
+/// So many are written at a time.
+static ZEROS: [u8; 32 * 1024] = [0; 32 * 1024];
 
 /// How many old segments are kept for use again, beyond the number of spares made ahead.
 const POOL_EXTRA: usize = 2;
@@ -35,13 +37,15 @@ const FREE_PARTS: u64 = 8;
 
 /// Writes zeros from `from` to `to`, durably.
 pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    let zeros = vec![0; ZEROS_BYTES.min(usize::try_from(to - from.min(to)).unwrap_or(ZEROS_BYTES))];
     let mut at = from;
     while at < to {
-        let count = usize::try_from(to - at).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
-        file.write_all_at(at, &zeros[..count])?;
+        let sync_at = to.min(at + ZEROS_SYNC_BYTES);
+        while at < sync_at {
+            let zeros = &ZEROS[..usize::try_from(sync_at - at).unwrap_or(ZEROS.len()).min(ZEROS.len())];
+            file.write_all_at(at, zeros)?;
+            at += zeros.len() as u64;
+        }
         file.sync_data()?;
-        at += count as u64;
     }
     Ok(())
 }
