@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -31,8 +32,9 @@ const COMPRESSION: i32 = 1;
 /// So much goes into sled at once.
 const BATCH_BYTES: usize = 256 << 10;
 /// sled never gives up the memory of a leaf that it wrote, as long as the database is open. So after that much it is
-/// closed and opened again.
-const GROWTH_BYTES: usize = 2 << 20;
+/// closed and opened again: a 64th of what it has on disk, since an opening takes longer the more that is, within these
+/// bounds.
+const GROWTH_BYTES: RangeInclusive<usize> = 2 << 20..=64 << 20;
 /// What a leaf takes at most.
 const LEAF_BYTES: usize = FANOUT * VALUE_BYTES;
 /// A second thread is needed: an opening waits, on one, for what it gave the pool to do.
@@ -82,8 +84,10 @@ struct Session {
     db: Option<Db>,
     batch: sled::Batch,
     batch_bytes: usize,
-    /// How much memory of leaves that were written may have been taken since it was opened.
+    /// How much memory of leaves that were written may have been taken since it was opened,
     grown: usize,
+    /// and how much that may be before it is opened again.
+    grown_max: usize,
     /// Something was written since the last flush.
     dirty: bool,
     /// How many chunks were removed since it was opened.
@@ -275,6 +279,7 @@ impl Session {
         Self {
             path: path.to_path_buf(),
             owner,
+            grown_max: growth_bytes(&db),
             db: Some(db),
             batch: sled::Batch::default(),
             batch_bytes: 0,
@@ -314,7 +319,7 @@ impl Session {
 
     fn grow(&mut self, bytes: usize) -> io::Result<()> {
         self.grown += bytes;
-        if self.grown < GROWTH_BYTES { Ok(()) } else { self.reopen() }
+        if self.grown < self.grown_max { Ok(()) } else { self.reopen() }
     }
 
     /// The outer error is sled's, the inner one says what is wrong with the item.
@@ -525,8 +530,9 @@ impl Session {
     /// Opens the database, if it was closed.
     fn wake(&mut self) -> io::Result<()> {
         if self.db.is_none() {
-            self.db = Some(open_patiently(&self.path)?);
-            self.grown = 0;
+            let db = open_patiently(&self.path)?;
+            (self.grown, self.grown_max) = (0, growth_bytes(&db));
+            self.db = Some(db);
             if StoreFile::read(&self.path)?.owner != self.owner {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "its STORE is another store's"));
             }
@@ -543,6 +549,14 @@ fn pool() -> io::Result<rayon::ThreadPool> {
         .panic_handler(|_| {})
         .build()
         .map_err(io::Error::other)
+}
+
+/// How much a database may grow before it is opened again.
+fn growth_bytes(db: &Db) -> usize {
+    // What can't be told is no reason to fail.
+    let disk_bytes = db.size_on_disk().unwrap_or(0);
+    let wanted = usize::try_from(disk_bytes / 64).unwrap_or(usize::MAX);
+    wanted.clamp(*GROWTH_BYTES.start(), *GROWTH_BYTES.end())
 }
 
 fn open_patiently(path: &Path) -> io::Result<Db> {
@@ -870,7 +884,7 @@ mod tests {
         store.flush().unwrap();
         let second = metadata(dir.path());
         assert_ne!(first, second, "opened again while it was written");
-        assert!(store.call(|session| Ok(session.grown)).unwrap() < GROWTH_BYTES);
+        assert!(store.call(|session| Ok(session.grown)).unwrap() < *GROWTH_BYTES.end());
         store.reopen().unwrap();
         for n in 1..=80 {
             store.remove(part(n)).unwrap();

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::guard::Guarded;
@@ -122,6 +123,61 @@ fn what_was_put_is_read_also_after_opening_again() {
         assert_eq!(store.keys_after(Seq::ZERO).unwrap(), left);
         assert_eq!(store.roots().unwrap(), vec![root(300, 4)]);
         assert_eq!(store.read(keys[7]).unwrap_err().kind, std::io::ErrorKind::NotFound);
+    });
+}
+
+/// The files below a directory that this process has open.
+fn open_files(dir: &Path) -> usize {
+    let dir = dir.canonicalize().unwrap();
+    let links =
+        fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    links.filter(|path| path.starts_with(&dir)).count()
+}
+
+#[test]
+fn a_store_that_rests_has_nothing_open_and_goes_on_when_it_is_asked() {
+    each_kind(|dir, place| {
+        let store = place().create(1, OWNER).unwrap();
+        store.put(key(1, 1), b"flushed by that").unwrap();
+        assert!(!cfg!(target_os = "linux") || open_files(&store_dir(dir, 1)) > 0);
+        for n in 2..=5 {
+            store.rest().unwrap();
+            // Its threads may take a moment.
+            let since = Instant::now();
+            while cfg!(target_os = "linux") && open_files(&store_dir(dir, 1)) > 0 {
+                assert!(
+                    since.elapsed() < Duration::from_secs(10),
+                    "{} files",
+                    open_files(&store_dir(dir, 1))
+                );
+                thread::sleep(Duration::from_millis(1));
+            }
+            store.rest().unwrap();
+            assert_eq!(store.read(key(1, 1)).unwrap(), b"flushed by that");
+            store.rest().unwrap();
+            store.put(key(n, 1), &content(key(n, 1), 1000)).unwrap();
+            store.rest().unwrap();
+            store.reopen().unwrap();
+            assert_eq!(store.read(key(n, 1)).unwrap(), content(key(n, 1), 1000));
+        }
+        store.rest().unwrap();
+        // Dropped while it rests: nobody opens it for that.
+        drop(store);
+        assert_eq!(place().open(1).unwrap().keys_after(Seq::ZERO).unwrap().len(), 5);
+    });
+}
+
+#[test]
+fn a_store_that_became_another_one_while_it_rested_is_not_used() {
+    each_kind(|dir, place| {
+        let store = place().create(1, OWNER).unwrap();
+        let other = place().create(2, StoreId::new([9; 16])).unwrap();
+        store.rest().unwrap();
+        drop(other);
+        fs::rename(store_dir(dir, 1), store_dir(dir, 3)).unwrap();
+        fs::rename(store_dir(dir, 2), store_dir(dir, 1)).unwrap();
+        assert!(store.roots().unwrap_err().to_string().contains("another store's"));
+        store.roots().unwrap_err();
     });
 }
 
