@@ -68,7 +68,7 @@ impl Call<'_, '_> {
     pub(crate) fn execute<O: Op>(&mut self, op: &O) -> Result<O::Reply, CommandError> {
         match &mut self.door {
             Door::Engine(engine) => {
-                let ticket = engine.submit_at(op, self.context.began_ms());
+                let ticket = engine.submit_at(op, engine.wall_ms_at(self.context.began()));
                 self.after = self.after.max(ticket.after);
                 ticket.result.map_err(Into::into)
             }
@@ -123,7 +123,7 @@ impl Call<'_, '_> {
         let asked = XInfoConsumers { key, group };
         let result = match &mut self.door {
             Door::Engine(engine) => {
-                let ticket = engine.submit_at(&asked, self.context.began_ms());
+                let ticket = engine.submit_at(&asked, engine.wall_ms_at(self.context.began()));
                 self.after = self.after.max(ticket.after);
                 ticket.result
             }

@@ -53,12 +53,7 @@ pub(crate) struct Context {
     pub(crate) recovery: RefCell<RecoverySummary>,
     /// When the last command ended, or the pass began.
     clock: Cell<Instant>,
-    /// A moment by both clocks.
-    wall: Cell<(Instant, Duration)>,
 }
-
-/// The wall clock is looked at once in so long; in between, the other clock says how much later it is.
-const WALL_CLOCK_EVERY: Duration = Duration::from_millis(10);
 
 impl Context {
     pub(crate) fn new(engine: Engine, config: Config, recovery: RecoverySummary) -> Self {
@@ -79,24 +74,13 @@ impl Context {
             replication_id: RefCell::new(random_hex()),
             recovery: RefCell::new(recovery),
             clock: Cell::new(Instant::now()),
-            wall: Cell::new((Instant::now(), unix_time())),
         }
     }
 
     /// Commands follow, one right after the other: the first begins now, and each of the others when the one before it
     /// ended, so that the clock is read once for each.
     pub(crate) fn begin_pass(&self) {
-        let now = Instant::now();
-        self.clock.set(now);
-        if now.saturating_duration_since(self.wall.get().0) >= WALL_CLOCK_EVERY {
-            self.wall.set((now, unix_time()));
-        }
-    }
-
-    /// When the command that runs began, by the wall clock (Unix ms).
-    pub(crate) fn began_ms(&self) -> u64 {
-        let (known, wall) = self.wall.get();
-        (wall + self.clock.get().saturating_duration_since(known)).as_millis() as u64
+        self.clock.set(Instant::now());
     }
 
     /// When the command that runs began.

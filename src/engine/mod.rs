@@ -30,6 +30,7 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::Poll;
+use std::time::Instant;
 
 pub use events::Event;
 pub use options::{Options, Settings, SyncMode};
@@ -232,10 +233,17 @@ impl Engine {
         self.shared.submit(op, || self.shared.clock.wall_ms())
     }
 
-    /// As [`Engine::submit`], at this time (Unix ms) instead of the clock's: for who has looked at a clock already, or
-    /// looks at it once for many requests.
+    /// As [`Engine::submit`], at this time (Unix ms) instead of the clock's: for who has looked at a clock already (see
+    /// [`Engine::wall_ms_at`]), or looks at it once for many requests.
     pub fn submit_at<O: Op>(&self, op: &O, now_ms: u64) -> Ticket<O::Reply> {
         self.shared.submit(op, || now_ms)
+    }
+
+    /// What the engine's wall clock said at that moment (Unix ms), which is now or was a moment ago. Cheaper than looking
+    /// at that clock: it is done once in 10 ms, so a jump of it shows that much later.
+    #[must_use]
+    pub fn wall_ms_at(&self, moment: Instant) -> u64 {
+        self.shared.clock.wall_ms_at(moment)
     }
 
     /// Several requests as one: decided one after the other under the one lock, at one time, and in the log whole or

@@ -16,7 +16,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A directory.
 pub trait Dir: Send + Sync + fmt::Debug {
@@ -139,6 +139,12 @@ pub trait File: Send + Sync + fmt::Debug {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The wall clock: milliseconds since the Unix epoch. It may jump either way.
     fn wall_ms(&self) -> u64;
+
+    /// What the wall clock said at that moment, which is now or was a moment ago: for who has looked at the other clock
+    /// already. A jump may show some milliseconds later than in [`Clock::wall_ms`].
+    fn wall_ms_at(&self, _moment: Instant) -> u64 {
+        self.wall_ms()
+    }
 
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;

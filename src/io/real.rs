@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{Clock, Dir, File, Held, LockError, LockGuard};
@@ -264,17 +265,46 @@ pub(crate) fn give_way() {
 }
 
 /// The clocks of the machine.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct RealClock {
     start: Instant,
+    /// What the wall clock would have said then, and when that was worked out, in ns: see [`Clock::wall_ms_at`].
+    wall_start_ns: AtomicU64,
+    worked_out_ns: AtomicU64,
 }
+
+/// In between, the wall clock is taken to go as the other one does.
+const LOOK_AT_WALL_EVERY_NS: u64 = 10_000_000;
 
 impl RealClock {
     /// A clock whose monotonic side starts now.
     #[must_use]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        let clock = Self {
+            start: Instant::now(),
+            wall_start_ns: AtomicU64::new(0),
+            worked_out_ns: AtomicU64::new(0),
+        };
+        clock.work_out_wall_start();
+        clock
     }
+
+    fn work_out_wall_start(&self) {
+        // In this order it is never ahead, however long this thread is kept from going on in between.
+        let wall_ns = nanos(wall());
+        let since_ns = nanos(self.start.elapsed());
+        self.wall_start_ns.store(wall_ns.saturating_sub(since_ns), Ordering::Relaxed);
+        self.worked_out_ns.store(since_ns, Ordering::Relaxed);
+    }
+}
+
+/// A clock set before 1970 reads as 1970.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Default for RealClock {
@@ -285,9 +315,15 @@ impl Default for RealClock {
 
 impl Clock for RealClock {
     fn wall_ms(&self) -> u64 {
-        // A clock set before 1970 reads as 1970.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(wall().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn wall_ms_at(&self, moment: Instant) -> u64 {
+        let since_ns = nanos(moment.saturating_duration_since(self.start));
+        if since_ns.saturating_sub(self.worked_out_ns.load(Ordering::Relaxed)) >= LOOK_AT_WALL_EVERY_NS {
+            self.work_out_wall_start();
+        }
+        self.wall_start_ns.load(Ordering::Relaxed).saturating_add(since_ns) / 1_000_000
     }
 
     fn monotonic(&self) -> Duration {
@@ -298,6 +334,18 @@ impl Clock for RealClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_wall_clock_at_a_moment() {
+        let clock = RealClock::new();
+        for _ in 0..50 {
+            let at_ms = clock.wall_ms_at(Instant::now());
+            let behind_ms = clock.wall_ms().saturating_sub(at_ms);
+            // A busy machine may keep this thread from going on anywhere in between.
+            assert!(at_ms <= clock.wall_ms() && behind_ms < 10_000, "{behind_ms} ms behind");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 
     #[test]
     fn files_are_created_renamed_listed_and_removed() {
