@@ -15,6 +15,7 @@ pub(crate) mod group;
 mod in_one_piece;
 mod index;
 mod listpack;
+mod node;
 mod packed;
 mod parts;
 pub(crate) mod pending;

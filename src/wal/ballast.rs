@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::spares::new_file_of_zeros;
+use super::zeros::new_file_of_zeros;
 use crate::io::Dir;
 
 /// The file, in the data directory.

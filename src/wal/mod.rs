@@ -39,6 +39,7 @@ mod store_file;
 pub mod verdict;
 mod verify;
 mod writer;
+mod zeros;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

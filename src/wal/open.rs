@@ -20,11 +20,12 @@ use super::scan::{Beyond, Scan, Stop};
 use super::segment::{
     ALIGNMENT_MIN, OldEnd, SEGMENT_BYTES_MAX, SegmentHeader, is_unfinished, opening_name, segment_name,
 };
-use super::spares::{Spares, fill_with_zeros, is_full, lengths};
+use super::spares::{Spares, is_full, lengths};
 use super::store_file::{self, StoreFile};
 use super::verdict::{self, Case};
 use super::verify::Verifier;
 use super::writer::{Fate, Writer};
+use super::zeros::fill_with_zeros;
 use super::{LogOptions, Opened, Replay};
 use crate::id::Seq;
 use crate::id::StoreId;

@@ -18,13 +18,8 @@ use super::buffer::{Room, Use, reserve_bytes};
 use super::error::LogError;
 use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
+use super::zeros::{fill_with_zeros, new_file_of_zeros};
 use crate::io::{Dir, File};
-
-/// Zeros are synced after so many bytes: a commit that syncs meanwhile waits for these at most, and not for a whole
-/// segment.
-const ZEROS_SYNC_BYTES: u64 = 1024 * 1024;
-/// So many are written at a time.
-static ZEROS: [u8; 32 * 1024] = [0; 32 * 1024];
 
 /// How many old segments are kept for use again, beyond the number of spares made ahead.
 const POOL_EXTRA: usize = 2;
@@ -34,41 +29,6 @@ const FLOOR_BYTES: u64 = 1024 * 1024;
 
 /// A new segment takes no more than one part in so many of what is free.
 const FREE_PARTS: u64 = 8;
-
-/// Writes zeros from `from` to `to`, durably.
-pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result<()> {
-    let mut at = from;
-    while at < to {
-        let sync_at = to.min(at + ZEROS_SYNC_BYTES);
-        while at < sync_at {
-            let zeros = &ZEROS[..usize::try_from(sync_at - at).unwrap_or(ZEROS.len()).min(ZEROS.len())];
-            file.write_all_at(at, zeros)?;
-            at += zeros.len() as u64;
-        }
-        file.sync_data()?;
-    }
-    Ok(())
-}
-
-/// Writes a new file of that many zeros, durably but for its name. What is left of it after an error is removed.
-pub(super) fn new_file_of_zeros(dir: &dyn Dir, name: &str, bytes: u64) -> io::Result<()> {
-    let created = match dir.create(name) {
-        // What an attempt before left and could not remove.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            dir.remove(name).and_then(|()| dir.create(name))
-        }
-        created => created,
-    };
-    let filled = created.and_then(|file| {
-        file.allocate(bytes)?;
-        fill_with_zeros(&*file, 0, bytes)
-    });
-    if filled.is_err() {
-        // Nothing relies on it; an opening removes what is left.
-        let _ = dir.remove(name);
-    }
-    filled
-}
 
 /// Whether an error says that there is no space, so that less may fit.
 pub(super) fn is_full(error: &io::Error) -> bool {
