@@ -50,6 +50,32 @@ fn a_claim_survives_kill_9() {
     }
 }
 
+/// Their databases take memory, threads and descriptors only while a snapshot is taken or read.
+#[cfg(target_os = "linux")]
+#[test]
+fn between_snapshots_the_stores_have_nothing_open() {
+    if skipped() {
+        return;
+    }
+    let dir = data();
+    let server = Options::new(Kind::Claimlog).dir(dir.path()).start();
+    let mut client = server.client();
+    let open_files = || {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", server.child.id())).unwrap();
+        let paths = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+        paths.filter(|path| path.components().any(|part| part.as_os_str() == "snapshot")).count()
+    };
+    for _ in 0..4 {
+        client.run("XADD s * f v");
+        assert_eq!(client.run("SAVE"), Value::Simple(b"OK".to_vec()));
+        let since = Instant::now();
+        while open_files() > 0 {
+            assert!(since.elapsed() < Duration::from_secs(20), "{} files are open", open_files());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
 /// Vector 22 to 24: what was delivered, trimmed, created in passing.
 #[test]
 fn a_restart_changes_nothing() {
