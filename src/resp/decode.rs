@@ -535,6 +535,30 @@ mod tests {
         decode_all([bytes], Limits::default())
     }
 
+    /// A request that is all there at once is read another way than one that comes in pieces, by the same rules.
+    #[test]
+    fn limits_hold_however_a_request_arrives() {
+        let limits = Limits { bulk_bytes_max: 5, authenticated: true };
+        let (short, long) =
+            (&b"*2\r\n$1\r\na\r\n$5\r\nabcde\r\n"[..], &b"*2\r\n$1\r\na\r\n$6\r\nabcdef\r\n"[..]);
+        for (bytes, error) in [(short, None), (long, Some(ProtocolError::BulkLength))] {
+            for piece in [1, 2, 7, bytes.len()] {
+                let (requests, found) = decode_all(bytes.chunks(piece), limits);
+                assert_eq!(
+                    (requests.len(), found),
+                    (usize::from(error.is_none()), error),
+                    "pieces of {piece}"
+                );
+            }
+        }
+        let many = [&b"*11\r\n"[..], &b"$1\r\na\r\n".repeat(11)].concat();
+        let limits = Limits { authenticated: false, ..Limits::default() };
+        for piece in [1, many.len()] {
+            let (_, found) = decode_all(many.chunks(piece), limits);
+            assert_eq!(found, Some(ProtocolError::UnauthenticatedArrayLength), "pieces of {piece}");
+        }
+    }
+
     fn error(bytes: &[u8]) -> String {
         decode(bytes).1.expect("an error").to_string()
     }

@@ -313,7 +313,7 @@ mod tests {
         }
 
         fn bytes(&self) -> u64 {
-            10 + self.0
+            10 + self.1 % 7
         }
 
         fn count(&self, summary: &mut RowCount) {
@@ -369,9 +369,14 @@ mod tests {
                     Stamp { seq: Seq::new(step), next_page: &mut pages, shared_through: Seq::ZERO };
                 let key = if seed % 2 == 0 { step } else { random(&mut dice) % keys };
                 match random(&mut dice) % 8 {
-                    0..=4 => {
+                    0..=3 => {
                         let old = tree.insert(Number(key, step), &mut stamp).unwrap();
                         assert_eq!(old.map(|row| row.1), model.insert(key, step));
+                    }
+                    4 => {
+                        let old = tree.update(&key, &mut stamp, |row, _| std::mem::replace(&mut row.1, step));
+                        let known = model.get_mut(&key).map(|value| std::mem::replace(value, step));
+                        assert_eq!(old.unwrap(), known);
                     }
                     5 => {
                         let key = model.keys().nth(random(&mut dice) as usize % model.len().max(1)).copied();
@@ -413,8 +418,10 @@ mod tests {
                 }
                 assert_eq!(tree.summary().0, model.len() as u64, "seed {seed} step {step}");
                 tree.check_rows().unwrap();
-                let rows_bytes: u64 = model.keys().map(|key| 10 + key).sum();
+                let rows_bytes: u64 = model.values().map(|value| 10 + value % 7).sum();
                 assert!(tree.bytes() >= rows_bytes && (tree.bytes() == 0) == model.is_empty());
+                let fits = |leaf: &Rows<Number>| assert!(leaf.weight() <= Number::LEAF_ROWS_MAX);
+                tree.for_each_leaf(&mut { fits }).unwrap();
                 let probe = random(&mut dice) % keys;
                 assert_eq!(tree.get(&probe).unwrap().map(|row| row.1), model.get(&probe).copied());
                 let from: Vec<_> = tree.range_from(&probe).unwrap().map(|row| row.unwrap().0).collect();
