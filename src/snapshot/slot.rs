@@ -149,9 +149,10 @@ impl Slot {
         self.trouble = Some(why.into());
     }
 
-    /// Nothing is asked of the store in use for a while: what it takes in memory is not needed.
+    /// Nothing is asked of the store in use for a while: what it takes in memory is not needed. Who reads it through goes
+    /// on where that was.
     pub(crate) fn rest(&mut self) -> Result<(), StoreError> {
-        let Some(store) = self.store.as_ref().filter(|_| self.reading.is_none()) else { return Ok(()) };
+        let Some(store) = &self.store else { return Ok(()) };
         let rested = store.rest();
         if let Err(error) = &rested {
             self.give_up(&error.why);

@@ -244,21 +244,20 @@ impl Entries {
             return Ok(None);
         }
         // The last entry of a node is asked for more often than any other; the rest is found by walking.
-        let found = node.live().take_while(|entry| entry.id <= id).find(|entry| entry.id == id);
+        let found = node.live_from(id).next().filter(|entry| entry.id == id);
         Ok(found.map(|entry| (node, entry)))
     }
 
     /// The smallest id.
     pub(crate) fn first_id(&self) -> Result<Option<EntryId>, Needs> {
         let node = self.pages.first()?.and_then(|page| page.nodes.first());
-        Ok(node.and_then(|node| node.entries().find(|entry| !entry.is_deleted()).map(|entry| entry.id)))
+        Ok(node.and_then(|node| node.live().next().map(|entry| entry.id)))
     }
 
     /// The largest id.
     pub(crate) fn last_id(&self) -> Result<Option<EntryId>, Needs> {
         let node = self.pages.last()?.and_then(|page| page.nodes.last());
-        Ok(node
-            .and_then(|node| node.entries().filter(|entry| !entry.is_deleted()).last().map(|entry| entry.id)))
+        Ok(node.and_then(|node| node.live().last().map(|entry| entry.id)))
     }
 
     /// Up to `count` entries with ids from `first` to `last`, ascending, or descending if `reverse`. `spend` is told
@@ -276,7 +275,7 @@ impl Entries {
             return Ok(found);
         }
         let mut page = self.pages.leaf(if reverse { &last } else { &first })?;
-        let mut batch = Vec::new();
+        let mut backwards = Vec::new();
         while let Some(current) = page {
             let nodes = &current.nodes;
             for step in 0..nodes.len() {
@@ -284,17 +283,19 @@ impl Entries {
                 if node.last_id < first || node.master_id > last {
                     continue;
                 }
-                batch.clear();
-                let wanted =
-                    node.live().skip_while(|entry| entry.id < first).take_while(|entry| entry.id <= last);
-                batch.extend(wanted);
-                if reverse {
-                    batch.reverse();
-                }
-                batch.truncate(count - found.len());
-                for entry in &batch {
+                let wanted = node.live_from(first).take_while(|entry| entry.id <= last);
+                let left = count - found.len();
+                let mut find = |entry: &PackedEntry<'_>| -> Result<(), E> {
                     spend(entry.body.len())?;
                     found.push(Entry { id: entry.id, fields: node.fields(entry) });
+                    Ok(())
+                };
+                if reverse {
+                    backwards.clear();
+                    backwards.extend(wanted);
+                    backwards.iter().rev().take(left).try_for_each(&mut find)?;
+                } else {
+                    wanted.take(left).try_for_each(|entry| find(&entry))?;
                 }
                 if found.len() == count {
                     return Ok(found);
@@ -353,11 +354,7 @@ impl Entries {
         while let Some(current) = page {
             for node in &current.nodes {
                 if left < u64::from(node.live) {
-                    found = node
-                        .entries()
-                        .filter(|entry| !entry.is_deleted())
-                        .nth(left as usize)
-                        .map(|entry| entry.id);
+                    found = node.live().nth(left as usize).map(|entry| entry.id);
                     return Ok(found);
                 }
                 left -= u64::from(node.live);
@@ -378,7 +375,7 @@ impl Entries {
         let mut page = self.pages.leaf(&first)?;
         while let Some(current) = page {
             for node in current.nodes.iter().filter(|node| node.last_id >= first) {
-                for entry in node.live().skip_while(|entry| entry.id < first) {
+                for entry in node.live_from(first) {
                     if entry.id > last || visit(entry.id) == Visit::Stop {
                         return Ok(());
                     }
@@ -404,7 +401,7 @@ impl Entries {
     pub(super) fn for_each(&self, mut each: impl FnMut(EntryId, &Fields)) -> Result<(), Needs> {
         self.pages.for_each_leaf(&mut |page: &Page| {
             for node in &page.nodes {
-                for entry in node.entries().filter(|entry| !entry.is_deleted()) {
+                for entry in node.live() {
                     each(entry.id, &node.fields(&entry));
                 }
             }

@@ -165,29 +165,21 @@ impl Node {
         (0..count).map_while(move |_| take_bytes(&mut cursor))
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = PackedEntry<'_>> {
-        let mut cursor = &self.packed[self.entries_at as usize..];
-        let len = self.packed.len();
-        let mut before = EntryId::MIN;
-        std::iter::from_fn(move || {
-            let entry = take_bytes(&mut cursor)?;
-            let flags_at = len - cursor.len() - entry.len();
-            let (&flags, mut body) = entry.split_first()?;
-            let id = if flags & NEXT_ID != 0 {
-                before.successor()?
-            } else {
-                let ms = self.master_id.ms.wrapping_add(take_varint(&mut body)?);
-                let seq = self.master_id.seq.wrapping_add(unzigzag(take_varint(&mut body)?) as u64);
-                EntryId { ms, seq }
-            };
-            before = id;
-            Some(PackedEntry { id, flags, flags_at, body })
-        })
+    pub(super) fn entries(&self) -> Walk<'_> {
+        let cursor = &self.packed[self.entries_at as usize..];
+        Walk { cursor, end: self.packed.len(), master_id: self.master_id, before: EntryId::MIN }
     }
 
     /// The entries that were not deleted, ascending. The deleted ones between them need not be in order.
     pub(super) fn live(&self) -> impl Iterator<Item = PackedEntry<'_>> {
         self.entries().filter(|entry| !entry.is_deleted())
+    }
+
+    /// Those of them from an id on.
+    pub(super) fn live_from(&self, first: EntryId) -> impl Iterator<Item = PackedEntry<'_>> {
+        let mut walk = self.entries();
+        let found = walk.find(|entry| entry.id >= first && !entry.is_deleted());
+        found.into_iter().chain(walk.filter(|entry| !entry.is_deleted()))
     }
 
     pub(super) fn fields(&self, entry: &PackedEntry<'_>) -> Fields {
@@ -221,6 +213,39 @@ impl Node {
             put_bytes(&mut packed, value);
         }
         packed.into()
+    }
+}
+
+/// A walk over a node's entries, deleted or not.
+#[derive(Clone, Debug)]
+pub(super) struct Walk<'a> {
+    /// What is left of the node's bytes.
+    cursor: &'a [u8],
+    /// Where they end.
+    end: usize,
+    master_id: EntryId,
+    /// The id of the entry before.
+    before: EntryId,
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = PackedEntry<'a>;
+
+    // Whoever looks for an id passes dozens of entries over, and needs nothing of them but their ids.
+    #[inline(always)]
+    fn next(&mut self) -> Option<PackedEntry<'a>> {
+        let entry = take_bytes(&mut self.cursor)?;
+        let flags_at = self.end - self.cursor.len() - entry.len();
+        let (&flags, mut body) = entry.split_first()?;
+        let id = if flags & NEXT_ID != 0 {
+            self.before.successor()?
+        } else {
+            let ms = self.master_id.ms.wrapping_add(take_varint(&mut body)?);
+            let seq = self.master_id.seq.wrapping_add(unzigzag(take_varint(&mut body)?) as u64);
+            EntryId { ms, seq }
+        };
+        self.before = id;
+        Some(PackedEntry { id, flags, flags_at, body })
     }
 }
 

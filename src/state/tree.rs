@@ -2,7 +2,7 @@
 //!
 //! Everything in the state that can grow lies in such trees: names, streams, groups, consumers, entries, pending
 //! entries. A clone is one reference count, a change copies only the pages on its way that someone else still
-//! holds (`Arc::make_mut`), and every page knows the number of the batch that changed it last (`changed_at`), so
+//! holds (`triomphe::Arc::make_mut`), and every page knows the number of the batch that changed it last (`changed_at`), so
 //! that a snapshot follows what changed and not what exists.
 //!
 //! A page is a leaf, or a branch: a list of children with their first key, their summary, their number and
