@@ -269,9 +269,14 @@ fn visit_nodes(
     if let Some(stream) = stream {
         stream.entries.visit_nodes(|mut node| {
             visited += 1;
-            let joins = |appended: &Appended| visited == node_count && !appended.opens_node;
-            if let Some(appended) = appended.filter(joins) {
-                node = NodeOutline { live: node.live + 1, last_id: appended.id };
+            match appended.filter(|_| visited == node_count) {
+                Some(appended) if appended.opens_node => {
+                    // It may end with an entry that was deleted and is above the appended one: XSETID put the last id
+                    // back. That counts no more when another node is there.
+                    node.last_id = node.last_id.min(appended.id.predecessor().unwrap_or(EntryId::MIN));
+                }
+                Some(appended) => node = NodeOutline { live: node.live + 1, last_id: appended.id },
+                None => {}
             }
             let answer = visit(node);
             went_on = answer == Visit::GoOn;

@@ -1,7 +1,7 @@
 //! The entries of a stream: pages of nodes, nodes of packed entries.
 //!
-//! A node is what Redis calls a macro node: up to `stream-node-max-entries` entries that share the field names of
-//! the first one. `~` trimming removes whole nodes, so clients see their borders; which entry opens a new node
+//! A node is what Redis calls a macro node: up to `stream-node-max-entries` entries that share, most of them, the field names
+//! of the first one. `~` trimming removes whole nodes, so clients see their borders; which entry opens a new node
 //! is in the log. Entries are packed one behind the other; a deleted one is marked and stays until its node goes.
 
 use serde::{Deserialize, Serialize};
@@ -243,7 +243,6 @@ impl Entries {
         if node.last_id < id {
             return Ok(None);
         }
-        // The last entry of a node is asked for more often than any other; the rest is found by walking.
         let found = node.live_from(id).next().filter(|entry| entry.id == id);
         Ok(found.map(|entry| (node, entry)))
     }
@@ -506,7 +505,7 @@ impl Page {
                         sealed.last_id = sealed.live().last().map_or(sealed.master_id, |entry| entry.id);
                     }
                 }
-                self.nodes.push(Node::open(id, fields, bytes));
+                self.nodes.push(Node::open(id, fields, bytes.min(PAGE_BYTES_MAX)));
             }
         }
         self.appended = Some(id);
@@ -525,12 +524,12 @@ mod tests {
     use super::*;
     use crate::id::{PageNo, Seq};
 
-    /// XSETID can put the last id back below an entry that was deleted. What is added then stands behind it in the
-    /// node, and was not found: the walk had stopped at the larger id.
     fn free(_bytes: usize) -> Result<(), Needs> {
         Ok(())
     }
 
+    /// XSETID can put the last id back below an entry that was deleted. What is added then stands behind it in the
+    /// node, and was not found: the walk had stopped at the larger id.
     #[test]
     fn entries_added_after_the_last_id_went_back_are_found() {
         for opens_node in [false, true] {

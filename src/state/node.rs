@@ -1,4 +1,4 @@
-//! A node: entries that share the field names of the first one, packed one behind the other.
+//! A node: entries, most of them with the field names of the first one, packed one behind the other.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Leaves that are sorted lists of rows: names, streams, groups, consumers, pending entries.
+//! Leaves that are sorted lists of rows: names, streams, groups, consumers, idempotent ids.
 
 use std::borrow::Borrow;
 use std::fmt::Debug;

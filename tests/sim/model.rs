@@ -1156,3 +1156,33 @@ fn an_entry_that_is_trimmed_at_once_is_not_pending_any_more() {
     let summary = engine.submit(&XPendingSummary { key, group }).result.unwrap();
     assert_eq!(summary.count, 0);
 }
+
+/// A node may end with a deleted entry that is above the one which opens the next node: XSETID put the last id back. When
+/// `~` takes the node, it takes nothing of the next one.
+#[test]
+fn a_node_that_ended_above_the_next_one_is_trimmed_alone() {
+    let id = |ms| EntryId::new(ms, 0);
+    for keep in [Keep::Newest(1), Keep::From(id(6))] {
+        let settings = Settings { stream_node_max_entries: 2, ..Settings::default() };
+        let options = Options::simulated(SimDisk::new(1).dir(), Arc::new(SimClock::new(5)));
+        let engine = options.settings(settings).open().unwrap().0;
+        let add = |ms, trim| {
+            let fields = Fields::from_pairs([("field", "value")]);
+            engine.submit(&XAdd { id: NewId::Exact(id(ms)), trim, ..XAdd::new("s", fields) }).result.unwrap();
+        };
+        add(1, None);
+        add(9, None);
+        engine.submit(&XDel { key: "s".into(), ids: vec![id(9)] }).result.unwrap();
+        // The first one makes the second one possible.
+        for (last_id, max_deleted_id) in [(id(9), Some(id(1))), (id(5), None)] {
+            let set = XSetId { key: "s".into(), last_id, entries_added: Some(2), max_deleted_id };
+            engine.submit(&set).result.unwrap();
+        }
+        add(6, Some(Trim { approximate: true, ..keep.exactly() }));
+        let (key, first, last) = ("s".into(), EntryId::MIN, EntryId::MAX);
+        let all = XRange { key, first, last, count: None, reverse: false };
+        let left = engine.submit(&all).result.unwrap().unwrap();
+        assert_eq!(left.iter().map(|entry| entry.id).collect::<Vec<_>>(), [id(6)]);
+        engine.check().unwrap();
+    }
+}
