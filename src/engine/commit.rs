@@ -168,6 +168,7 @@ impl Shared {
         let then = core.after();
         drop(core);
         self.progress.end(error.clone());
+        self.group_commit.end();
         then.run();
     }
 
@@ -176,7 +177,7 @@ impl Shared {
         // snapshot in the making is waited for here, a segment in the making below.
         self.snapshots.close();
         self.verifier.close();
-        // What the others modes have not synced yet does not wait for a snapshot that is under way.
+        // What the other modes have not synced yet does not wait for a snapshot that is under way.
         let _ = self.commit(true);
         let mut snapshotter = self.snapshotter.lock().unwrap_or_else(PoisonError::into_inner);
         snapshotter.close();
@@ -192,12 +193,17 @@ impl Shared {
             (None, Some(writer), Some(log)) => writer.close(log).map_err(Error::failed),
             (ended, ..) => Err(ended.unwrap_or(Error::Closed)),
         };
+        if let Ok(written) = &result {
+            // IMPORTANT: before the writer is let go. Who finds none there must see that its change was written.
+            self.progress.advance(written.last, written.durable);
+        }
         drop(writer);
         then.run();
         if let Ok(written) = &result {
             self.progress.publish(written.last, written.durable);
         }
         self.progress.end(Error::Closed);
+        self.group_commit.end();
         self.bell.close();
         self.timer.close();
         self.spares.close();

@@ -2,8 +2,8 @@
 //!
 //! Who comes while nobody commits leads: it commits everything that was applied so far. Who comes meanwhile waits, apart
 //! by whether that commit has taken its change or the next one will, so that a commit wakes those that it was for, and
-//! one more, who leads the next. Nobody waits unless somebody leads or has been woken to: so a failure needs no word of
-//! its own, each who wakes up tries to commit and is told.
+//! one more, who leads the next. Nobody waits unless somebody leads or has been woken to. When there will be no more
+//! commits, because the log failed or was closed, all are woken and told.
 //!
 //! Waking a thread costs more than all the rest of an append, and threads that were woken come back one after the other.
 //! Who leads lets them run first ([`Lead::gather`]): else the commit that the first of them begins would miss the others.
@@ -46,6 +46,8 @@ struct Line {
     next: usize,
     /// The first change that somebody in a group waits for. May be of somebody who has left.
     first: [Option<Seq>; 2],
+    /// There will be no more commits.
+    ended: bool,
     habit: Habit,
 }
 
@@ -79,6 +81,12 @@ impl GroupCommit {
     /// Wakes those whose changes are visible, and if nobody leads those who are left, somebody who does.
     pub(super) fn wake(&self, visible: Seq) {
         self.wake_from(self.line(), visible);
+    }
+
+    /// There will be no more commits: nobody is to wait for one.
+    pub(super) fn end(&self) {
+        self.line().ended = true;
+        self.woken.iter().for_each(Condvar::notify_all);
     }
 
     fn wake_from(&self, mut line: MutexGuard<'_, Line>, visible: Seq) {
@@ -115,11 +123,19 @@ impl Shared {
                 group_commit.wake_from(line, visible);
                 return Ok(());
             }
+            if line.ended {
+                drop(line);
+                return Err(self.core().ended().cloned().unwrap_or(Error::Closed));
+            }
             if !line.led {
                 line.led = true;
                 let lead = Lead { shared: self, habit: line.habit };
                 drop(line);
-                lead.commit()?;
+                match lead.commit() {
+                    // Whoever closed the engine has committed everything before.
+                    Err(Error::Closed) if self.progress.visible() >= seq => return Ok(()),
+                    committed => committed?,
+                }
                 line = group_commit.line();
                 continue;
             }
@@ -195,7 +211,7 @@ impl Drop for Lead<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
     use std::thread;
 
     use super::*;
@@ -241,6 +257,62 @@ mod tests {
         let engine = open(&disk);
         disk.fail_sync(1, false);
         assert!(append_at_once(&engine).iter().all(|appended| matches!(appended, Err(Error::Failed(_)))));
+    }
+
+    /// Some wait for the commit that fails, others for the next one, which there will not be.
+    #[test]
+    fn both_groups_are_told_of_a_failure() {
+        let disk = SimDisk::new(1);
+        let engine = Arc::new(open(&disk));
+        disk.fail_sync(1, false);
+        let (told, answers) = mpsc::channel();
+        let writer = engine.shared.writer();
+        for group in 1..=2 {
+            for _ in 0..THREADS {
+                let (engine, told) = (Arc::clone(&engine), told.clone());
+                thread::spawn(move || {
+                    let add = XAdd::new("s", crate::Fields::from_pairs([("f", "v")]));
+                    let _ = told.send(engine.execute_blocking(&add).map(drop));
+                });
+            }
+            while engine.shared.group_commit.came.load(Ordering::Relaxed) < group * THREADS {
+                thread::yield_now();
+            }
+            if group == 1 {
+                // As if the commit had taken what is there, and were not yet over.
+                engine.shared.group_commit.taken(engine.applied());
+            }
+        }
+        drop(writer);
+        for _ in 0..2 * THREADS {
+            // Nothing is measured here: who is not told waits for ever.
+            let answer = answers.recv_timeout(Duration::from_secs(60)).expect("all are told");
+            assert!(matches!(answer, Err(Error::Failed(_))), "{answer:?}");
+        }
+    }
+
+    /// What was written by closing was written.
+    #[test]
+    fn who_waits_while_the_engine_is_closed_is_told_what_became_of_it() {
+        for _ in 0..300 {
+            let disk = SimDisk::new(1);
+            let engine = open(&disk);
+            let added = thread::scope(|scope| {
+                let append = || {
+                    let add = XAdd::new("s", crate::Fields::from_pairs([("f", "v")]));
+                    (0..1000).take_while(|_| engine.execute_blocking(&add).is_ok()).count()
+                };
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(append)).collect();
+                while engine.stats().applied < 20 {
+                    thread::yield_now();
+                }
+                engine.clone().close().unwrap();
+                threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+            });
+            drop(engine);
+            let length = open(&disk).submit(&crate::op::XLen { key: "s".into() }).result.unwrap();
+            assert_eq!(length, added as u64);
+        }
     }
 
     #[test]
