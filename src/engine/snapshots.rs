@@ -337,7 +337,13 @@ impl Snapshots {
         self.told().running_since = Some(now);
     }
 
-    pub(super) fn end(&self, clock: &dyn Clock, outcome: &Result<Option<SnapshotReport>, SnapshotError>) {
+    /// `store_lost`: a store was given up when all was done.
+    pub(super) fn end(
+        &self,
+        clock: &dyn Clock,
+        outcome: &Result<Option<SnapshotReport>, SnapshotError>,
+        store_lost: bool,
+    ) {
         let now = clock.monotonic();
         let mut told = self.told();
         told.running_since = None;
@@ -346,7 +352,6 @@ impl Snapshots {
         match outcome {
             Ok(report) => {
                 told.pause = Duration::ZERO;
-                told.not_before = Duration::ZERO;
                 told.stats.last_error = None;
                 told.stats.up_to_date_at_ms = Some(clock.wall_ms());
                 if let Some(report) = report {
@@ -358,14 +363,14 @@ impl Snapshots {
             Err(error) => {
                 told.stats.failed += 1;
                 told.stats.last_error = Some(error.to_string());
-                told.given_up += u32::from(matches!(error, SnapshotError::Store(_)));
-                told.pause = match error {
-                    SnapshotError::Store(_) if told.given_up > GIVEN_UP_MANY => PAUSE_LONG,
-                    _ => (told.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX),
-                };
-                told.not_before = now + told.pause;
+                told.pause = (told.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
             }
         }
+        if store_lost || matches!(outcome, Err(SnapshotError::Store(_))) {
+            told.given_up += 1;
+            told.pause = if told.given_up > GIVEN_UP_MANY { PAUSE_LONG } else { told.pause.max(PAUSE_MIN) };
+        }
+        told.not_before = if told.pause.is_zero() { Duration::ZERO } else { now + told.pause };
     }
 
     /// What was begun is over, and was no snapshot.

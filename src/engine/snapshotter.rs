@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::Shared;
 use super::events::Event;
 use super::snapshots::{SLACK_BYTES, SnapshotError, SnapshotReport, StoreStats};
-use super::turn::{Turn, free_bytes};
+use super::turn::{Turn, can_open, free_bytes};
 use crate::id::{Seq, StoreId};
 use crate::recovery::verify_root;
 use crate::snapshot::StoreError;
@@ -29,6 +29,8 @@ pub(super) struct Snapshotter {
     pub(super) slots: Vec<Slot>,
     /// Places that are used no more: removed when those in use have a snapshot.
     surplus: Vec<Slot>,
+    /// The place whose turn it is, as long as it has no new root.
+    under_way: Option<usize>,
     owner: StoreId,
 }
 
@@ -39,7 +41,7 @@ impl Snapshotter {
         slots.sort_by_key(|slot| std::cmp::Reverse(slot.seq()));
         let surplus = slots.split_off(copies.min(slots.len()));
         slots.sort_by_key(|slot| slot.place.name());
-        Self { slots, surplus, owner }
+        Self { slots, surplus, under_way: None, owner }
     }
 
     /// The place whose turn it is: the one with the oldest root, or with none.
@@ -67,7 +69,7 @@ impl Snapshotter {
     /// The place whose turn it was can't be trusted after a panic.
     fn panicked(&mut self, text: &str) -> SnapshotError {
         let why = format!("a panic while a snapshot was being taken, which is a bug: {text}");
-        let slot = self.next().and_then(|at| self.slots.get_mut(at));
+        let slot = self.under_way.take().and_then(|at| self.slots.get_mut(at));
         let store = slot.map_or_else(String::new, |slot| {
             slot.give_up(&why);
             slot.place.name()
@@ -75,10 +77,11 @@ impl Snapshotter {
         StoreError { store, kind: io::ErrorKind::Other, why }.into()
     }
 
-    /// Nothing is asked of the stores for a while. Answers which of them failed at that and were given up.
+    /// Nothing is asked of the stores for a while. Answers which of them failed at that and were given up. Closing one may
+    /// write, so those without room for that stay open.
     fn rest(&mut self) -> Vec<(String, StoreError)> {
         let failed = |slot: &mut Slot| slot.rest().err().map(|error| (slot.place.name(), error));
-        self.slots.iter_mut().filter_map(failed).collect()
+        self.slots.iter_mut().filter(|slot| can_open(slot)).filter_map(failed).collect()
     }
 
     /// Lets go of all stores.
@@ -118,9 +121,10 @@ impl Shared {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a text");
             Err(snapshotter.panicked(text))
         });
-        damaged.extend(snapshotter.rest());
+        let lost = snapshotter.rest();
         self.snapshots.note_stores(snapshotter.stats());
-        self.snapshots.end(&*self.clock, &outcome);
+        self.snapshots.end(&*self.clock, &outcome, !lost.is_empty());
+        damaged.extend(lost);
         self.plan(&snapshotter);
         drop(snapshotter);
         damaged.into_iter().for_each(|(place, error)| self.store_damaged(place, error));
@@ -224,6 +228,7 @@ impl Shared {
         damaged: &mut Vec<(String, StoreError)>,
     ) -> Result<Option<SnapshotReport>, SnapshotError> {
         let Some(at) = snapshotter.next() else { return Ok(None) };
+        snapshotter.under_way = Some(at);
         let began = self.clock.monotonic();
         let written_bytes = self.log_bytes_written.load(Ordering::Relaxed);
         let Frozen { state, changes, lock_held } = self.freeze()?;
@@ -263,6 +268,7 @@ impl Shared {
             lock_held,
             at_ms: self.clock.wall_ms(),
         };
+        snapshotter.under_way = None;
         slot.rooted(root);
         self.core().saved_changes = changes;
         self.snapshots.cover(written_bytes, self.log_bytes_written.load(Ordering::Relaxed));

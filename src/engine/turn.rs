@@ -19,6 +19,8 @@ use crate::state::tree::{PartSink, Stopped};
 
 /// With more room than this nobody counts how much a snapshot needs.
 const PLENTY_BYTES: u64 = 1024 * 1024 * 1024;
+/// What a store needs for knowing where a part is.
+const PART_NAME_BYTES: u64 = 64;
 
 /// One turn in one place.
 pub(super) struct Turn<'a> {
@@ -66,15 +68,13 @@ impl Turn<'_> {
     fn remove_leftovers(&self, slot: &Slot) -> Result<(), SnapshotError> {
         let Some(store) = &slot.store else { return Ok(()) };
         let since = slot.seq().unwrap_or(Seq::ZERO);
+        // IMPORTANT: before the first call, which opens a store that rests. One without a root is no loss.
+        if slot.root.is_some() && !can_open(slot) && !(self.shared.give_up_ballast() && can_open(slot)) {
+            let (needed_bytes, free_bytes) = (opening_bytes(slot), free_bytes(slot).unwrap_or(0));
+            return Err(SnapshotError::NoRoom { store: slot.place.name(), needed_bytes, free_bytes });
+        }
         if store.keys_after(since)?.is_empty() {
             return Ok(());
-        }
-        if free_bytes(slot).is_some_and(|free| free < SLACK_BYTES) {
-            self.shared.give_up_ballast();
-        }
-        if let Some(free_bytes) = free_bytes(slot).filter(|free| *free < SLACK_BYTES) {
-            let store = slot.place.name();
-            return Err(SnapshotError::NoRoom { store, needed_bytes: SLACK_BYTES, free_bytes });
         }
         clear(&**store, slot.root.as_ref())?;
         store.flush()?;
@@ -97,7 +97,8 @@ impl Turn<'_> {
         if self.state.dump(since, &mut count).is_err() {
             return Err(SnapshotError::Engine(Error::Closed));
         }
-        let needed_bytes = count.bytes + count.bytes / 4 + SLACK_BYTES + 64 * (live_parts + count.parts);
+        let needed_bytes =
+            count.bytes + count.bytes / 4 + SLACK_BYTES + PART_NAME_BYTES * (live_parts + count.parts);
         // The log takes none of it meanwhile.
         self.shared.snapshots.claimed_bytes.store(needed_bytes, Ordering::Relaxed);
         self.shared.keep_room();
@@ -189,6 +190,17 @@ impl Turn<'_> {
 /// How much room there is; what can't be told is no reason to give a store up.
 pub(super) fn free_bytes(slot: &Slot) -> Option<u64> {
     slot.place.free_bytes().ok().flatten()
+}
+
+/// How much room a store needs for being opened or closed: what it knows of its own files may be written anew.
+fn opening_bytes(slot: &Slot) -> u64 {
+    let parts = slot.root.as_ref().map_or(0, |root| root.part_count);
+    SLACK_BYTES + PART_NAME_BYTES * parts
+}
+
+/// Whether there is room for a store to be opened or closed: one that runs out of it is lost as a whole.
+pub(super) fn can_open(slot: &Slot) -> bool {
+    free_bytes(slot).is_none_or(|free| free >= opening_bytes(slot))
 }
 
 fn damaged(store: &dyn SnapshotStore, why: String) -> SnapshotError {

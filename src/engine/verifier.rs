@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::Shared;
 use super::events::Event;
 use super::snapshotter::Snapshotter;
+use super::turn::can_open;
 use crate::id::Seq;
 use crate::io::real::give_way;
 use crate::snapshot::StoreError;
@@ -424,6 +425,11 @@ impl Shared {
             return Stepped::Ended;
         }
         let Some(slot) = snapshotter.slots.get_mut(*at) else { return Stepped::Ended };
+        if !can_open(slot) {
+            // It may rest, and is left to the next round.
+            (*at, *begun) = (*at + 1, false);
+            return Stepped::Read { bytes: 0 };
+        }
         let store = slot.store.as_ref().map(|store| store.name());
         let read = if *begun {
             slot.read_on(bytes_max)

@@ -250,6 +250,16 @@ impl GuardedStore {
         self.wait(&answered, self.patience())
     }
 
+    /// A call that opens the store or closes it, for which it has more time.
+    fn open_or_close(
+        &self,
+        call: impl FnOnce(&dyn SnapshotStore) -> Result<(), StoreError> + Send + 'static,
+    ) -> Result<(), StoreError> {
+        self.verdict.sound()?;
+        let answered = self.send(&mut self.changes(), Tolerance::Nothing, call)?;
+        self.wait(&answered, self.patience * PATIENCE_OPENING)
+    }
+
     /// Hands all changes so far over, and then a call.
     fn send<T: Send + 'static>(
         &self,
@@ -385,13 +395,11 @@ impl SnapshotStore for GuardedStore {
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        self.verdict.sound()?;
-        let answered = self.send(&mut self.changes(), Tolerance::Nothing, |store| store.reopen())?;
-        self.wait(&answered, self.patience * PATIENCE_OPENING)
+        self.open_or_close(|store| store.reopen())
     }
 
     fn rest(&self) -> Result<(), StoreError> {
-        self.call(Tolerance::Nothing, |store| store.rest())?;
+        self.open_or_close(|store| store.rest())?;
         self.rests.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -645,7 +653,8 @@ mod tests {
                 "rest" => store.rest().unwrap_err(),
                 _ => store.flush().unwrap_err(),
             };
-            let patience = if call == "reopen" { PATIENCE_OPENING * PATIENCE } else { PATIENCE };
+            let opens_or_closes = ["reopen", "rest"].contains(&call);
+            let patience = if opens_or_closes { PATIENCE_OPENING * PATIENCE } else { PATIENCE };
             assert!((patience..3 * patience).contains(&since.elapsed()), "{:?}", since.elapsed());
             assert_eq!(error, no_answer("fake-0001", patience));
             assert_given_up(&fake, store, &error);

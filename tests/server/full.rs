@@ -1,5 +1,6 @@
 //! A disk that is really full: a small tmpfs, filled and then made larger.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -202,4 +203,58 @@ fn deleting_makes_room_on_a_full_disk() {
         snapshots_come_along(&server, &mut client);
     }
     println!("{}", server.output());
+}
+
+/// Writes to a file until there is no room for a byte.
+fn take_all(path: &Path) {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
+    for bytes in [1 << 16, 1 << 12, 1] {
+        let zeros = vec![0; bytes];
+        while file.write_all(&zeros).is_ok() {}
+    }
+}
+
+/// Databases rest between snapshots, and opening one writes. Where there is no room even for that, it stays as it is.
+#[test]
+fn snapshots_outlive_a_disk_without_any_room() {
+    let Some(disk) = SmallDisk::mount("96m") else {
+        println!("SKIPPED: a small file system can't be mounted here, that needs root");
+        return;
+    };
+    let dir = disk.0.path().join("data");
+    let options = Options::new(Kind::Claimlog).dir(&dir).with("--snapshot-log-bytes", "8m");
+    let server = options.start();
+    let client = &mut server.client();
+    let save = |client: &mut Client| {
+        assert!(!call(client, "XADD s * f v").is_error(), "a segment has room of its own");
+        call(client, "SAVE")
+    };
+    for _ in 0..200 {
+        client.call(&["XADD", "s", "*", "f", &"v".repeat(4000)]).unwrap();
+    }
+    for _ in 0..2 {
+        assert_eq!(save(client).text(), "OK");
+    }
+    let databases = || {
+        let entries = std::fs::read_dir(dir.join("snapshot")).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = databases();
+    let filler = disk.0.path().join("filler");
+    for round in 0..6 {
+        take_all(&filler);
+        let saved = save(client);
+        println!("round {round}: {}", saved.text());
+        let info = call(client, "INFO persistence").text();
+        assert!(!info.contains("rebuild"), "round {round}: {info}\n{}", server.output());
+        assert_eq!(saved.is_error(), saved.text().contains("room"), "{}", saved.text());
+    }
+    assert!(save(client).is_error(), "by now the ballast is gone, too");
+    std::fs::remove_file(&filler).unwrap();
+    for _ in 0..2 {
+        assert_eq!(save(client).text(), "OK");
+    }
+    assert_eq!(databases(), before);
 }
