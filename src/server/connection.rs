@@ -407,10 +407,15 @@ impl Connection {
                 self.block(timeout, done.slot, Then::Read(encode));
             }
             Ok(Outcome::Pause { time, encode }) => self.block(time, done.slot, Then::Answer(encode)),
-            Ok(Outcome::Reload { snapshot }) => match reload(&self.server, snapshot) {
-                Ok(()) => self.reply(Seq::ZERO, |reply| reply.simple(b"OK")),
-                Err(text) => self.refuse(Seq::ZERO, done.slot, &text),
-            },
+            Ok(Outcome::Reload { snapshot }) => {
+                let reloaded = reload(&self.server, snapshot);
+                // It may have taken long: what follows must not begin before it.
+                server.context.begin_pass();
+                match reloaded {
+                    Ok(()) => self.reply(Seq::ZERO, |reply| reply.simple(b"OK")),
+                    Err(text) => self.refuse(Seq::ZERO, done.slot, &text),
+                }
+            }
             Ok(Outcome::Close) => self.closing = true,
             Ok(Outcome::Shutdown) => {
                 self.closing = true;
