@@ -639,7 +639,8 @@ fi
 # Descriptors for 10,000 readers: as many as this process may have.
 ulimit -n "$(ulimit -Hn)"
 # Settings of whoever runs this are not to be measured.
-for name in PORT BIND DIR APPENDFSYNC SNAPSHOT_LOG_BYTES SNAPSHOT_COPIES REQUIREPASS MAXCLIENTS; do
+for name in CONFIG PORT BIND DIR APPENDFSYNC SNAPSHOT_LOG_BYTES SNAPSHOT_COPIES SNAPSHOT_PATIENCE_MS \
+    VERIFY_BYTES_PER_SECOND REQUIREPASS MAXCLIENTS MAXMEMORY MAX_BATCH_BYTES MAX_REPLY_BYTES ENABLE_DEBUG_COMMAND; do
     unset "CLAIMLOG_$name"
 done
 

@@ -1,4 +1,4 @@
-//! The `claimlog` command: the server and its tools.
+//! The `claimlog` command: the server.
 //!
 //! Everything here uses the library's public API only.
 

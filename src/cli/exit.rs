@@ -28,4 +28,4 @@ Exit codes:
   2  the command line or the configuration file makes no sense
   3  another process has the data directory
   4  the log failed while serving: start again to recover
-  5  an address could not be listened on";
+  5  an address could not be listened on, or the server could not be set up";

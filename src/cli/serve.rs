@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long, short, env = "CLAIMLOG_PORT")]
     port: Option<u16>,
 
-    /// Addresses to listen on. Beyond this machine only with a password, and in a network you trust [default: 127.0.0.1]
+    /// Addresses to listen on, with commas between them. Beyond this machine only with a password, and in a network you trust [default: 127.0.0.1]
     #[arg(long, env = "CLAIMLOG_BIND", value_delimiter = ',')]
     bind: Option<Vec<IpAddr>>,
 
@@ -46,8 +46,8 @@ pub(crate) struct Options {
     appendfsync: Option<SyncMode>,
 
     /// How much the log grows before a snapshot is taken in the background, after which it can be cut: bytes, or with k,
-    /// m, g. Less means a quicker start after a crash and more to write. Never less than a tenth of the data [default:
-    /// 64m]
+    /// m, g. Less means a quicker start after a crash and more to write. With much data it is a tenth of that, up to 1 GiB;
+    /// less on a disk that has little room [default: 64m]
     #[arg(long, env = "CLAIMLOG_SNAPSHOT_LOG_BYTES", value_parser = parse_bytes)]
     #[arg(value_name = "BYTES")]
     snapshot_log_bytes: Option<u64>,
@@ -73,7 +73,8 @@ pub(crate) struct Options {
     #[arg(long, env = "CLAIMLOG_REQUIREPASS", hide_env_values = true)]
     requirepass: Option<String>,
 
-    /// The most clients at a time [default: 10000]
+    /// The most clients at a time; fewer where the process may not open so many files, and it says so then [default:
+    /// 10000]
     #[arg(long, env = "CLAIMLOG_MAXCLIENTS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     maxclients: Option<u32>,

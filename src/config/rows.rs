@@ -242,7 +242,7 @@ pub(crate) static ROWS: &[Row] = &[
     ),
 ];
 
-/// More than a frame of the log can say.
+/// The log takes no larger batch.
 const BATCH_BYTES_MAX: i64 = 1 << 30;
 
 /// The setting of that name, in any case.

@@ -3,8 +3,9 @@
 //! A request is decided and applied under the one lock of the core and gets a [`Ticket`]: its reply, and the
 //! change that must be on disk before anyone may see it (I1). Committing is a function, not a thread: whoever calls
 //! [`Engine::commit`] writes and syncs everything that was applied so far, and whoever comes meanwhile waits for that
-//! commit or does the next one. A helper thread makes segments ahead, carries the durable mark forward when nothing
-//! follows, syncs once a second in mode `everysec`, and commits for those who wait asynchronously.
+//! commit or does the next one. Helper threads make segments ahead, carry the durable mark forward when nothing follows,
+//! sync once a second in mode `everysec`, commit for those who wait asynchronously, take snapshots, read what is on the
+//! disk through, and keep time.
 
 mod commit;
 mod core;

@@ -71,7 +71,7 @@ const OPTION_BYTES_MAX: u64 = SEGMENT_BYTES_MAX / 2;
 pub struct LogOptions {
     /// The length of a segment file where the disk has plenty of space.
     pub segment_bytes: u64,
-    /// Frames begin on multiples of this: a power of two, the disk's block.
+    /// Frames begin on multiples of this: a power of two, from 512 on.
     pub alignment: u32,
     /// No batch is larger.
     pub max_batch_bytes: u32,
