@@ -267,16 +267,19 @@ fn visit_nodes(
     let mut visited = 0;
     let mut went_on = true;
     if let Some(stream) = stream {
+        let opens_node = appended.is_some_and(|appended| appended.opens_node);
+        let last_id =
+            if opens_node { stream.entries.last_id()?.unwrap_or(EntryId::MIN) } else { EntryId::MAX };
         stream.entries.visit_nodes(|mut node| {
             visited += 1;
             match appended.filter(|_| visited == node_count) {
-                Some(appended) if appended.opens_node => {
-                    // It may end with an entry that was deleted and is above the appended one: XSETID put the last id
-                    // back. That counts no more when another node is there.
-                    node.last_id = node.last_id.min(appended.id.predecessor().unwrap_or(EntryId::MIN));
+                Some(appended) if !appended.opens_node => {
+                    node = NodeOutline { live: node.live + 1, last_id: appended.id };
                 }
-                Some(appended) => node = NodeOutline { live: node.live + 1, last_id: appended.id },
-                None => {}
+                // It ends with a deleted entry above the appended one: XSETID put the last id back. That counts no more
+                // when another node is there.
+                Some(appended) if node.last_id >= appended.id => node.last_id = last_id,
+                _ => {}
             }
             let answer = visit(node);
             went_on = answer == Visit::GoOn;

@@ -238,6 +238,44 @@ fn fields(rng: &mut SimRng) -> Fields {
     Fields::from_flat(&["f", &long, second, &rng.below(1000).to_string()])
 }
 
+/// A random command at the ends of one stream: a few ids that are added, deleted, trimmed, and put back by XSETID.
+pub(crate) fn at_the_ends(rng: &mut SimRng) -> Command {
+    let (key, group) = (Key::from("s"), Bytes::from_static(b"g"));
+    let id = |rng: &mut SimRng| EntryId::new(1 + rng.below(6), 0);
+    let trim = |rng: &mut SimRng| {
+        let keep = if rng.one_in(2) { Keep::Newest(rng.below(5)) } else { Keep::From(id(rng)) };
+        let approximate = !rng.one_in(4);
+        let limit = (approximate && rng.one_in(3)).then(|| rng.below(4));
+        Trim { keep, approximate, limit, references: references(rng) }
+    };
+    match rng.below(14) {
+        0..5 => {
+            let trim = rng.one_in(2).then(|| trim(rng));
+            let (fields, id) = (Fields::from_flat(&["f", "v"]), NewId::Exact(id(rng)));
+            Command::XAdd(XAdd { key, id, fields, make_stream: true, trim, once: None })
+        }
+        5 => Command::XTrim(XTrim { key, trim: trim(rng) }),
+        6..8 => Command::XDel(XDel { key, ids: vec![id(rng)] }),
+        8..11 => {
+            // The first kind makes the second one possible.
+            let (last_id, max_deleted_id) =
+                if rng.one_in(2) { (EntryId::new(6, 0), Some(EntryId::new(1, 0))) } else { (id(rng), None) };
+            Command::XSetId(XSetId { key, last_id, entries_added: Some(6), max_deleted_id })
+        }
+        11 => {
+            let start = GroupStart::After(EntryId::MIN);
+            Command::XGroupCreate(XGroupCreate { key, group, start, make_stream: true, entries_read: None })
+        }
+        12 => {
+            let mut read = XReadGroup::new(group, "alice", key.name);
+            read.count = count(rng);
+            Command::XReadGroup(read)
+        }
+        _ if rng.one_in(2) => Command::XAck(XAck { key, group, ids: vec![id(rng)] }),
+        _ => Command::XInfoStream(XInfoStream { key }),
+    }
+}
+
 /// A random command. `steps`: whether it may be a transaction.
 pub(crate) fn random(rng: &mut SimRng, steps: bool) -> Command {
     let key = key(rng);

@@ -15,7 +15,7 @@ use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{EntryId, Fields};
 
 use crate::STEP;
-use crate::command::{Command, STEPS, random};
+use crate::command::{Command, STEPS, at_the_ends, random};
 
 /// What a model answers: a reply as text, or an error.
 type Answer = Result<String, Refusal>;
@@ -112,6 +112,14 @@ struct Row {
     count: u64,
 }
 
+/// A place in a node of which nothing more is known than that there was an entry.
+const GONE: EntryId = EntryId::MIN;
+
+/// Where a node ends.
+fn last_of(node: &[EntryId]) -> EntryId {
+    node.iter().rev().copied().find(|id| *id != GONE).unwrap_or(GONE)
+}
+
 impl Stream {
     fn first(&self) -> EntryId {
         self.entries.keys().next().copied().unwrap_or_default()
@@ -162,6 +170,22 @@ impl Stream {
         node.iter().filter(|id| self.entries.contains_key(id)).count() as u64
     }
 
+    /// Puts an id that is about to be added into the last node, or opens one.
+    fn place(&mut self, id: EntryId, node_max: u64) {
+        let opens_node = self.nodes.last().is_none_or(|node| node.len() as u64 >= node_max);
+        // A node ends below the next one, wherever XSETID has put the last id back to.
+        if let Some(node) = self.nodes.last_mut().filter(|node| opens_node && last_of(node) >= id) {
+            let is_live = |id: &EntryId| self.entries.contains_key(id);
+            node.iter_mut().rev().take_while(|id| !is_live(id)).for_each(|id| *id = GONE);
+        }
+        // Where it stood before, deleted, there is only that now.
+        self.nodes.iter_mut().flatten().filter(|other| **other == id).for_each(|other| *other = GONE);
+        match self.nodes.last_mut() {
+            Some(node) if !opens_node => node.push(id),
+            _ => self.nodes.push(vec![id]),
+        }
+    }
+
     fn drop_empty_nodes(&mut self) {
         let entries = &self.entries;
         self.nodes.retain(|node| node.iter().any(|id| entries.contains_key(id)));
@@ -197,7 +221,7 @@ impl Stream {
                 let (live, left) = (self.live(node), length - gone.len() as u64);
                 let over = match trim.keep {
                     Keep::Newest(newest) => left > newest && left - live >= newest,
-                    Keep::From(id) => *node.last().unwrap() < id,
+                    Keep::From(id) => last_of(node) < id,
                 };
                 if !over || (limit > 0 && gone.len() as u64 + live > limit) {
                     break;
@@ -246,7 +270,7 @@ impl Stream {
                 let length = self.entries.len() as u64;
                 let over = match trim.keep {
                     Keep::Newest(newest) => length > newest && length - live >= newest,
-                    Keep::From(id) => *node.last().unwrap() < id,
+                    Keep::From(id) => last_of(&node) < id,
                 };
                 if !over || (limit > 0 && removed + live > limit) {
                     break;
@@ -752,13 +776,10 @@ impl Model {
             return Err(Refusal::IdTooSmall);
         }
         let stream = self.streams(op.key.db).entry(op.key.name.clone()).or_default();
+        stream.place(id, node_max);
         stream.entries.insert(id, op.fields.clone());
         stream.last_id = id;
         stream.added += 1;
-        match stream.nodes.last_mut() {
-            Some(node) if (node.len() as u64) < node_max => node.push(id),
-            _ => stream.nodes.push(vec![id]),
-        }
         if let Some(trim) = &op.trim {
             stream.trim(trim, node_max);
         }
@@ -1102,6 +1123,40 @@ fn random_commands_against_the_model() {
     }
     // One seed alone may miss it.
     assert!(all_refused > 50 || seeds(300).len() < 100, "{all_refused}");
+}
+
+/// What random commands hardly ever come to: the ends of one stream, moved back and forth.
+#[test]
+fn random_ends_of_a_stream_against_the_model() {
+    use crate::{Replay, seeds};
+
+    for seed in seeds(1000) {
+        let _replay = Replay("random_ends_of_a_stream_against_the_model", seed);
+        let mut rng = SimRng::new(seed);
+        let clock = Arc::new(SimClock::new(1_000_000));
+        let node_entries_max = 1 + rng.below(4);
+        let settings = Settings {
+            stream_node_max_entries: node_entries_max,
+            stream_node_max_bytes: 0,
+            ..Settings::default()
+        };
+        let disk = SimDisk::new(seed);
+        let open =
+            || Options::simulated(disk.dir(), Arc::clone(&clock) as _).settings(settings).open().unwrap().0;
+        let engine = open();
+        let mut model = Model { node_entries_max, ..Model::default() };
+        for step in 0..100 {
+            clock.advance(STEP);
+            model.now_ms = clock.wall_ms();
+            let command = at_the_ends(&mut rng);
+            let reply = command.execute(&engine).unwrap();
+            assert_eq!(reply, model.expect(&command, &reply), "seed {seed}, step {step}: {command:?}");
+        }
+        engine.check().unwrap();
+        let digest = engine.digest();
+        engine.close().unwrap();
+        assert_eq!(open().digest(), digest, "seed {seed}");
+    }
 }
 
 /// How many entries a node had decides when the next one is opened, so engines that differ in that have other digests.
