@@ -564,7 +564,13 @@ run_row() {
         by_sweep)
             commands+=("$row: redis-cli -p PORT --pipe, with lines of XAUTOCLAIM jobs workers ben 3600000 1-0 COUNT 1000, 1-10000, ...")
             ;;
-        by_load) commands+=("$row: load ${load[*]} --port PORT") ;;
+        by_load)
+            name="$row: load ${load[*]} --port PORT"
+            if [ -z "$anew" ]; then name+=" --seconds $seconds"; fi
+            if [ -n "$snapshot_log_bytes" ]; then name+="; claimlog with --snapshot-log-bytes $snapshot_log_bytes"; fi
+            if [ -n "$clients_max" ]; then name+="; all servers with --maxclients $clients_max"; fi
+            commands+=("$name")
+            ;;
         by_memory) commands+=("$row: VmRSS in /proc/PID/status, 2 s after the last request") ;;
         by_benchmark) commands+=("$row: redis-benchmark -p PORT --csv -n N ${bench[*]/%0000000000*/0...}") ;;
     esac
