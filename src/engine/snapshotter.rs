@@ -81,7 +81,8 @@ impl Snapshotter {
     /// write, so those without room for that stay open.
     fn rest(&mut self) -> Vec<(String, StoreError)> {
         let failed = |slot: &mut Slot| slot.rest().err().map(|error| (slot.place.name(), error));
-        self.slots.iter_mut().filter(|slot| can_open(slot)).filter_map(failed).collect()
+        let open = self.slots.iter_mut().filter(|slot| slot.store.is_some());
+        open.filter(|slot| can_open(slot)).filter_map(failed).collect()
     }
 
     /// Lets go of all stores.
