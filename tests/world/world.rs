@@ -540,7 +540,8 @@ impl World {
         let now_ms = self.clock.wall_ms();
         let visible = engine.visible();
         let mut inner = self.inner();
-        if inner.stopped.is_some() {
+        // A machine that has just stopped says nothing more. (What it would say is that there is no room.)
+        if inner.stopped.is_some() || inner.machine.disk.crashed() {
             return Ok(());
         }
         let inner = &mut *inner;
