@@ -31,7 +31,8 @@ pub(crate) struct Options {
     #[arg(long, short, env = "CLAIMLOG_PORT")]
     port: Option<u16>,
 
-    /// Addresses to listen on, with commas between them. Beyond this machine only with a password, and in a network you trust [default: 127.0.0.1]
+    /// Addresses to listen on, with commas between them. Beyond this machine only with a password, and in a network you
+    /// trust [default: 127.0.0.1]
     #[arg(long, env = "CLAIMLOG_BIND", value_delimiter = ',')]
     bind: Option<Vec<IpAddr>>,
 

@@ -1,5 +1,5 @@
-//! The configuration file: lines of a name and its value, as in redis.conf. Words may be quoted, a line that begins with `#` is a
-//! comment.
+//! The configuration file: lines of a name and its value, as in redis.conf. Words may be quoted, a line that
+//! begins with `#` is a comment.
 //!
 //! CONFIG REWRITE writes the values of the moment into it. Lines keep their places, comments theirs; what is not in it
 //! and differs from the default is appended.

@@ -279,7 +279,7 @@ mod tests {
                 thread::yield_now();
             }
             if group == 1 {
-                // As if the commit had taken what is there, and were not yet over.
+                // As if a commit that is under way had taken what is there.
                 engine.shared.group_commit.taken(engine.applied());
             }
         }

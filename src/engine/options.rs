@@ -255,7 +255,8 @@ impl Options {
     }
 
     /// A snapshot is taken when the log has grown by so much, or by a tenth of what a snapshot has if that is more
-    /// (a quarter of [`Options::unsnapshotted_bytes_max`] at most): 64 MiB unless said otherwise. Smaller means less to replay at the next start and more to write.
+    /// (a quarter of [`Options::unsnapshotted_bytes_max`] at most): 64 MiB unless said otherwise. Smaller means less to
+    /// replay at the next start and more to write.
     #[must_use]
     pub fn snapshot_log_bytes(mut self, bytes: u64) -> Self {
         self.snapshot_log_bytes = bytes.max(1);

@@ -1,7 +1,7 @@
 //! The seam to the outside world: directories, files and clocks.
 //!
-//! Everything above but the sled databases, which have a trait of their own, speaks to these traits only, so that the whole engine runs on [`real`] disks and on
-//! simulated ones (`sim`, with the feature of that name) alike. Nothing here knows what is stored.
+//! Everything above but the sled databases, which have a trait of their own, speaks to these traits only, so that the
+//! whole engine runs on [`real`] disks and on simulated ones (`sim`, with the feature of that name) alike. Nothing here knows what is stored.
 //!
 //! A name is durable only after its directory was synced ([`Dir::sync`]); bytes are durable only after
 //! [`File::sync_data`]. Implementations promise no more than that, and callers rely on no more.

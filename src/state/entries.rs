@@ -1,7 +1,7 @@
 //! The entries of a stream: pages of nodes, nodes of packed entries.
 //!
-//! A node is what Redis calls a macro node: up to `stream-node-max-entries` entries that share, most of them, the field names
-//! of the first one. `~` trimming removes whole nodes, so clients see their borders; which entry opens a new node
+//! A node is what Redis calls a macro node: up to `stream-node-max-entries` entries that share, most of them, the field
+//! names of the first one. `~` trimming removes whole nodes, so clients see their borders; which entry opens a new node
 //! is in the log. Entries are packed one behind the other; a deleted one is marked and stays until its node goes.
 
 use serde::{Deserialize, Serialize};

@@ -13,7 +13,11 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount(size: &str) -> Option<Self> {
         let home = tempfile::tempdir().unwrap();
-        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], home.path()).then_some(Self(home))
+        let mounted = mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], home.path());
+        if !mounted {
+            println!("SKIPPED: a small file system can't be mounted here, that needs root");
+        }
+        mounted.then_some(Self(home))
     }
 
     fn resize(&self, size: &str) {
@@ -78,10 +82,7 @@ fn what_frees_works(client: &mut Client) {
 
 #[test]
 fn a_real_disk_that_is_full() {
-    let Some(disk) = SmallDisk::mount("32m") else {
-        println!("SKIPPED: a small file system can't be mounted here, that needs root");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("32m") else { return };
     let dir = disk.0.path().join("data");
     let options = Options::new(Kind::Claimlog).dir(&dir);
     let mut server = options.start();
@@ -173,10 +174,7 @@ fn snapshots_come_along(server: &Server, client: &mut Client) {
 /// Deleting makes room: the log is cut behind snapshots, for which there is room too. Again and again, with kills.
 #[test]
 fn deleting_makes_room_on_a_full_disk() {
-    let Some(disk) = SmallDisk::mount("48m") else {
-        println!("SKIPPED: a small file system can't be mounted here, that needs root");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("48m") else { return };
     let dir = disk.0.path().join("data");
     let options = Options::new(Kind::Claimlog).dir(&dir).with("--snapshot-log-bytes", "1m");
     let mut server = options.start();
@@ -217,10 +215,7 @@ fn take_all(path: &Path) {
 /// Databases rest between snapshots, and opening one writes. Where there is no room even for that, it stays as it is.
 #[test]
 fn snapshots_outlive_a_disk_without_any_room() {
-    let Some(disk) = SmallDisk::mount("96m") else {
-        println!("SKIPPED: a small file system can't be mounted here, that needs root");
-        return;
-    };
+    let Some(disk) = SmallDisk::mount("96m") else { return };
     let dir = disk.0.path().join("data");
     let options = Options::new(Kind::Claimlog).dir(&dir).with("--snapshot-log-bytes", "8m");
     let server = options.start();

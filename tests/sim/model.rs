@@ -1035,6 +1035,11 @@ fn xautoclaim(op: &XAutoClaim, stream: &Stream, group: &mut Group, now: u64) -> 
     done
 }
 
+/// Nodes by count alone: the model does not know how large an entry is in Redis.
+fn nodes_by_count(node_entries_max: u64) -> Settings {
+    Settings { stream_node_max_entries: node_entries_max, stream_node_max_bytes: 0, ..Settings::default() }
+}
+
 #[test]
 fn random_commands_against_the_model() {
     use crate::{Replay, seeds};
@@ -1045,12 +1050,7 @@ fn random_commands_against_the_model() {
         let mut rng = SimRng::new(seed);
         let clock = Arc::new(SimClock::new(1_000_000));
         let node_entries_max = 1 + rng.below(6);
-        // Nodes by count alone: the model does not know how large an entry is in Redis.
-        let settings = Settings {
-            stream_node_max_entries: node_entries_max,
-            stream_node_max_bytes: 0,
-            ..Settings::default()
-        };
+        let settings = nodes_by_count(node_entries_max);
         let mut disk = SimDisk::new(seed);
         let mut stores = [MemoryPlace::new("a"), MemoryPlace::new("b")];
         let options = |disk: &SimDisk, stores: &[MemoryPlace; 2]| {
@@ -1135,11 +1135,7 @@ fn random_ends_of_a_stream_against_the_model() {
         let mut rng = SimRng::new(seed);
         let clock = Arc::new(SimClock::new(1_000_000));
         let node_entries_max = 1 + rng.below(4);
-        let settings = Settings {
-            stream_node_max_entries: node_entries_max,
-            stream_node_max_bytes: 0,
-            ..Settings::default()
-        };
+        let settings = nodes_by_count(node_entries_max);
         let disk = SimDisk::new(seed);
         let open =
             || Options::simulated(disk.dir(), Arc::clone(&clock) as _).settings(settings).open().unwrap().0;
