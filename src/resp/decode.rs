@@ -385,16 +385,21 @@ impl Decoder {
 }
 
 /// A number of at most four digits and the two bytes of the line end behind it: what it is, and how many bytes that are.
+// Every word has one, and nearly all of them one or two digits.
+#[inline(always)]
 fn short_number(line: &[u8]) -> Option<(usize, usize)> {
-    let mut value = 0;
-    for (at, byte) in line.iter().take(5).enumerate() {
-        match byte {
-            b'0'..=b'9' if at < 4 && (at == 0 || value > 0) => value = value * 10 + usize::from(byte - b'0'),
-            b'\r' if at > 0 && line.len() > at + 1 => return Some((value, at + 2)),
-            _ => return None,
+    let digit = |byte: u8| usize::from(byte - b'0');
+    match *line {
+        [a @ b'0'..=b'9', b'\r', _, ..] => Some((digit(a), 3)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', b'\r', _, ..] => Some((digit(a) * 10 + digit(b), 4)),
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((digit(a) * 100 + digit(b) * 10 + digit(c), 5))
         }
+        [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', d @ b'0'..=b'9', b'\r', _, ..] => {
+            Some((digit(a) * 1000 + digit(b) * 100 + digit(c) * 10 + digit(d), 6))
+        }
+        _ => None,
     }
-    None
 }
 
 /// Splits a line into words by Redis's rules: `"..."` with escapes, `'...'` with `\'` only; a closing quote

@@ -30,10 +30,19 @@ pub fn parse_integer(text: &[u8]) -> Option<i64> {
         [b'0'] => return (!negative).then_some(0),
         _ => {}
     }
+    // Of that many digits none is too large.
+    const DIGITS_SAFE: usize = 18;
     let mut magnitude = 0u64;
-    for byte in digits {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit <= 9)?;
-        magnitude = magnitude.checked_mul(10)?.checked_add(u64::from(digit))?;
+    for (at, byte) in digits.iter().enumerate() {
+        let digit = u64::from(byte.wrapping_sub(b'0'));
+        if digit > 9 {
+            return None;
+        }
+        magnitude = if at < DIGITS_SAFE {
+            magnitude * 10 + digit
+        } else {
+            magnitude.checked_mul(10)?.checked_add(digit)?
+        };
     }
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }

@@ -13,6 +13,7 @@ mod files;
 pub(crate) mod guard;
 #[cfg(feature = "sim")]
 pub mod memory_store;
+mod root;
 pub(crate) mod sled_place;
 mod sled_repair;
 mod sled_store;
@@ -29,16 +30,15 @@ pub fn fuzz_store(bytes: &[u8]) {
         chunk::fuzz(bytes, mend);
         store_file::fuzz(bytes, mend);
     }
-    sled_store::fuzz_root(bytes);
+    root::fuzz(bytes);
 }
 
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::id::{PartKey, Seq, StoreId};
+pub use root::Root;
 
 /// The number of a store within its place. A newer one replaces all older ones.
 pub type Generation = u32;
@@ -168,31 +168,6 @@ pub trait SnapshotStore: Send + Sync + fmt::Debug {
     /// # Errors
     /// If that failed.
     fn rest(&self) -> Result<(), StoreError>;
-}
-
-/// The root of a snapshot: the only truth about it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Root {
-    /// The last batch that is in it.
-    pub seq: Seq,
-    /// How many parts it consists of.
-    pub part_count: u64,
-    /// The sum of [`PartKey::fingerprint`] over these parts: a store with other parts is not the one that was saved.
-    pub fingerprint: u128,
-    /// About how many bytes these parts have: those of parts that went are estimated.
-    pub bytes: u64,
-    /// The parts that only the root before this one named. They are removed in the store's next turn.
-    pub dropped: Vec<PartKey>,
-    /// The other places, and the newest root that each had: whoever finds less there knows that something is missing.
-    pub others: Vec<(String, Seq)>,
-    /// The head of the state, which leads to all parts.
-    pub head: Vec<u8>,
-}
-
-impl fmt::Debug for Root {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Root {{ seq: {}, part_count: {} }}", self.seq, self.part_count)
-    }
 }
 
 /// A place or store could not do what was asked.

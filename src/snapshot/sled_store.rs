@@ -50,10 +50,6 @@ const TICK_KEY: &[u8] = &[0];
 /// How long a thread of sled may take to let the lock on the directory go after it was closed.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The number of the encoding of a root.
-const ROOT_FORMAT: u32 = 0;
-const ROOT_LIMIT: usize = 2 << 30;
-
 type Db = sled::Db<FANOUT>;
 
 /// A snapshot store in a sled database.
@@ -226,7 +222,7 @@ impl SnapshotStore for SledStore {
     }
 
     fn put_root(&self, root: &Root) -> Result<(), StoreError> {
-        let bytes = encode_root(root).map_err(|e| self.error(&e))?;
+        let bytes = root.encode().map_err(|e| self.error(&e))?;
         self.call(|session| session.put(Item::Root(root.seq), &bytes))
     }
 
@@ -430,7 +426,7 @@ impl Session {
         let mut roots = Vec::new();
         for seq in seqs.into_iter().rev() {
             let Ok(bytes) = self.read(Item::Root(seq))? else { continue };
-            match decode_root(seq, &bytes) {
+            match Root::decode(seq, &bytes) {
                 Ok(Some(root)) => roots.push(root),
                 Ok(None) => {}
                 Err(e) => return Ok(Err(e)),
@@ -600,47 +596,6 @@ fn plain(e: io::Error) -> io::Error {
     match text.strip_prefix("sled:").and_then(|text| text.rsplit(" -> ").next()) {
         Some(plain) => io::Error::new(e.kind(), plain),
         None => e,
-    }
-}
-
-fn root_config() -> impl bincode::config::Config {
-    bincode::config::standard().with_limit::<ROOT_LIMIT>()
-}
-
-fn encode_root(root: &Root) -> io::Result<Vec<u8>> {
-    let mut bytes = ROOT_FORMAT.to_le_bytes().to_vec();
-    let body = bincode::serde::encode_to_vec(root, bincode::config::standard()).map_err(io::Error::other)?;
-    bytes.extend_from_slice(&body);
-    Ok(bytes)
-}
-
-/// `None` if it is not the root of that batch.
-///
-/// # Errors
-/// If it is of a newer format.
-fn decode_root(seq: Seq, bytes: &[u8]) -> io::Result<Option<Root>> {
-    let Some((format, body)) = bytes.split_first_chunk() else { return Ok(None) };
-    let format = u32::from_le_bytes(*format);
-    if format > ROOT_FORMAT {
-        let why = format!(
-            "{} is of format {format}, and this version knows formats up to {ROOT_FORMAT}; use a newer version",
-            Item::Root(seq)
-        );
-        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
-    }
-    let decoded: Result<(Root, usize), _> = bincode::serde::decode_from_slice(body, root_config());
-    Ok(decoded.ok().filter(|(root, length)| root.seq == seq && *length == body.len()).map(|(root, _)| root))
-}
-
-/// Any bytes as a root: for fuzzing.
-#[cfg(feature = "sim")]
-pub(super) fn fuzz_root(bytes: &[u8]) {
-    let body = bytes.get(4..).unwrap_or_default();
-    let decoded: Result<(Root, usize), _> = bincode::serde::decode_from_slice(body, root_config());
-    let seq = decoded.map_or(Seq::ZERO, |(root, _)| root.seq);
-    if let Ok(Some(root)) = decode_root(seq, bytes) {
-        let again = encode_root(&root).and_then(|bytes| decode_root(seq, &bytes));
-        assert_eq!(again.ok(), Some(Some(root)));
     }
 }
 
@@ -838,7 +793,7 @@ mod tests {
                 let mut value = session.db()?.get(Item::Root(Seq::new(3)).key(2))?.unwrap();
                 value.make_mut()[100] ^= 1;
                 session.db()?.insert(Item::Root(Seq::new(3)).key(2), value)?;
-                let bytes = encode_root(&root(1))?;
+                let bytes = root(1).encode()?;
                 session.put(Item::Root(Seq::new(5)), &bytes)
             })
             .unwrap();
@@ -851,26 +806,6 @@ mod tests {
         let error = store.roots().unwrap_err();
         assert_eq!(error.kind, io::ErrorKind::Unsupported);
         assert!(error.why.contains("root of batch 6 is of format 1"), "{error}");
-    }
-
-    #[test]
-    fn the_encoding_of_a_root_stays() {
-        let root = Root {
-            seq: Seq::new(1),
-            part_count: 2,
-            fingerprint: 3,
-            bytes: 4,
-            dropped: vec![part(5)],
-            others: vec![("b".into(), Seq::new(6))],
-            head: vec![7, 8],
-        };
-        let bytes = encode_root(&root).unwrap();
-        assert_eq!(bytes, [0, 0, 0, 0, 1, 2, 3, 4, 1, 5, 5, 1, 1, b'b', 6, 2, 7, 8]);
-        assert_eq!(decode_root(Seq::new(1), &bytes).unwrap(), Some(root));
-        assert_eq!(decode_root(Seq::new(2), &bytes).unwrap(), None);
-        for length in 0..bytes.len() {
-            assert_eq!(decode_root(Seq::new(1), &bytes[..length]).unwrap(), None);
-        }
     }
 
     /// sled keeps every leaf that it wrote in memory until it is closed.
