@@ -131,7 +131,7 @@ pub struct Decision<'a, R> {
     /// In the order in which they are applied. None for a request that only looked.
     pub(crate) records: Records<'a>,
     /// Consumers that made themselves heard.
-    pub(crate) seen: Vec<ConsumerAt>,
+    pub(crate) seen: SmallVec<[ConsumerAt; 1]>,
 }
 
 /// The facts of a request: most often one, which then takes no allocation.
@@ -167,7 +167,7 @@ impl<'a, R> Decision<'a, R> {
 
     /// A reply and the facts that make it true.
     fn change(reply: R, records: Records<'a>) -> Result<Self, Stop> {
-        Ok(Self { reply, records, seen: Vec::new() })
+        Ok(Self { reply, records, seen: SmallVec::new() })
     }
 }
 

@@ -2,19 +2,19 @@
 //! created or last got something, whichever is later, and a stream was used at the start.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::id::{ConsumerNo, StreamNo};
 
 /// A consumer of a stream: the consumers of a copy have the same numbers.
 pub(crate) type ConsumerAt = (StreamNo, ConsumerNo);
 
-/// When consumers were last seen and streams last used (Unix ms). Looked up by number only, so the order of the maps
-/// can't show.
+/// When consumers were last seen and streams last used (Unix ms). Looked up with nearly every command: a hash that nobody
+/// can foresee, which numbers of ours need not have, costs more than these maps.
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
-    seen_ms: HashMap<ConsumerAt, u64>,
-    used_ms: RefCell<HashMap<StreamNo, u64>>,
+    seen_ms: BTreeMap<ConsumerAt, u64>,
+    used_ms: RefCell<BTreeMap<StreamNo, u64>>,
     /// What was noted last: one stream may be used many times in a millisecond.
     noted: Cell<Option<(StreamNo, u64)>>,
     sweep_at: usize,

@@ -234,13 +234,22 @@ impl View<'_> {
             after = last.id;
             left -= step;
             let all_fit = entries.len() as u64 == read;
-            found.append(&mut entries);
+            found = behind(found, entries);
             if read < step || !all_fit {
                 break;
             }
         }
         Ok(found)
     }
+}
+
+/// Both lists as one. Most often the first is empty, and the second need not be copied.
+pub(super) fn behind<T>(mut first: Vec<T>, mut second: Vec<T>) -> Vec<T> {
+    if first.is_empty() {
+        return second;
+    }
+    first.append(&mut second);
+    first
 }
 
 impl XRead {

@@ -1,6 +1,6 @@
 //! XREADGROUP: delivers new entries to a consumer, or reads its history again.
 
-use super::xread::Budget;
+use super::xread::{Budget, behind};
 use super::*;
 use crate::record::ClaimedRow;
 
@@ -58,11 +58,15 @@ impl Op for XReadGroup {
     type Reply = Vec<StreamRead>;
 
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Self::Reply>, Stop> {
+        let mut decision = Decision { reply: Vec::new(), records: Records::new(), seen: SmallVec::new() };
+        let mut budget = Budget::new(self.limits);
+        if let [(key, from)] = &self.streams[..] {
+            self.read(view, key, *from, &mut budget, &mut decision)?;
+            return Ok(decision);
+        }
         for (key, _) in &self.streams {
             self.find(view, key)?;
         }
-        let mut decision = Decision { reply: Vec::new(), records: Records::new(), seen: Vec::new() };
-        let mut budget = Budget::new(self.limits);
         if !self.names_a_key_twice() {
             for (key, from) in &self.streams {
                 self.read(view, key, *from, &mut budget, &mut decision)?;
@@ -72,7 +76,7 @@ impl Op for XReadGroup {
         // A key named twice: its second reading sees what the first one did.
         let mut state = view.state.clone();
         for (key, from) in &self.streams {
-            let mut step = Decision { reply: Vec::new(), records: Records::new(), seen: Vec::new() };
+            let mut step = Decision { reply: Vec::new(), records: Records::new(), seen: SmallVec::new() };
             self.read(&View { state: &state, ..*view }, key, *from, &mut budget, &mut step)?;
             state = state.preview(&step.records).map_err(|_| self.no_such_group(key))?;
             decision.reply.append(&mut step.reply);
@@ -145,14 +149,14 @@ impl XReadGroup {
         records: &mut Records<'a>,
     ) -> Result<Vec<PendingEntry>, Stop> {
         let Reading { view, stream, group, ref group_at, consumer } = *reading;
-        let mut entries = match self.claim {
+        let entries = match self.claim {
             Some(min_idle_ms) => self.claim(reading, min_idle_ms, budget, records)?,
             None => Vec::new(),
         };
         let count = self.count.map(|count| count - entries.len() as u64);
         let (after, before) =
             (group.cursor.last_delivered_id, self.claim.map(|_| DeliveredBefore::default()));
-        let mut new = view.read_after(stream, after, count, before, budget)?;
+        let new = view.read_after(stream, after, count, before, budget)?;
         if new.is_empty() {
             return Ok(entries);
         }
@@ -163,8 +167,7 @@ impl XReadGroup {
         let ids = if self.no_ack { Vec::new() } else { new.iter().map(|entry| entry.id).collect() };
         let (group, at_ms) = (group_at.clone(), view.now_ms);
         records.push(Record::Delivered { group, consumer, at_ms, ids, cursor });
-        entries.append(&mut new);
-        Ok(entries)
+        Ok(behind(entries, new))
     }
 
     /// Takes over what was released, then what was delivered long enough ago, the oldest first. What is gone from the
