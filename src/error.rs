@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::id::Seq;
 use crate::op::Refusal;
 use crate::wal;
 
@@ -71,11 +72,13 @@ pub enum OpenError {
     },
     /// The log can't be opened, or acknowledged data is damaged.
     Log(wal::OpenError),
-    /// Snapshots exist, but none of them can be loaded, and the log alone does not reach back far enough.
+    /// Not every snapshot can be loaded, and the log can't be opened with those that can, or without any.
     Snapshots {
-        /// What is wrong with each.
+        /// What is wrong with each of the others.
         why: Vec<String>,
-        /// What the log said without them.
+        /// The one that was loaded: its store and its batch.
+        loaded: Option<(String, Seq)>,
+        /// What the log said.
         log: Box<wal::OpenError>,
     },
     /// A snapshot is not of this data.
@@ -108,12 +111,18 @@ impl fmt::Display for OpenError {
                 path.display()
             ),
             Self::Log(error) => error.fmt(f),
-            Self::Snapshots { why, log } => {
-                write!(
-                    f,
-                    "no snapshot can be loaded ({}), and without one: {log}. Copy the whole directory before you try \
-                     anything; if a copy of a snapshot store exists, put it back",
-                    why.join("; ")
+            Self::Snapshots { why, loaded, log } => {
+                let why = why.join("; ");
+                match loaded {
+                    None => write!(f, "no snapshot can be loaded ({why}), and without one: {log}")?,
+                    Some((store, seq)) => write!(
+                        f,
+                        "not every snapshot can be loaded ({why}), and with that of batch {seq} in {store}: {log}"
+                    )?,
+                }
+                f.write_str(
+                    ". Copy the whole directory before you try anything; if a copy of a snapshot store exists, put it \
+                     back",
                 )
             }
             Self::ForeignSnapshot { store } => write!(

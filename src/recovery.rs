@@ -145,8 +145,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     let log_options = wal::LogOptions { read_ahead: options.threads, ..options.log };
     let log = match wal::open(&dir, &log_options, base, proven, &mut replay) {
         Ok(log) => log,
-        Err(error) if loaded.is_none() && !warnings.is_empty() => {
-            return Err(OpenError::Snapshots { why: warnings, log: Box::new(error) });
+        Err(error) if !warnings.is_empty() => {
+            return Err(OpenError::Snapshots { why: warnings, loaded, log: Box::new(error) });
         }
         Err(error) => return Err(OpenError::Log(error)),
     };

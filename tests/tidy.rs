@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("history", &["id"]),
     ("state", &["id", "fields", "record"]),
     ("op", &["id", "fields", "record", "state"]),
-    ("error", &["op", "wal"]),
+    ("error", &["id", "op", "wal"]),
     // Opening is a part of the engine that deserves a file of its own: the two know each other.
     ("recovery", &["id", "io", "record", "wal", "snapshot", "state", "error", "engine"]),
     ("engine", &["id", "io", "record", "wal", "snapshot", "state", "op", "error", "recovery"]),

@@ -122,6 +122,8 @@ impl Shared {
         if let Some(writer) = self.writer().as_mut() {
             writer.synced(durable);
         }
+        // IMPORTANT: what is durable is proven by a mark only, and there may be no commit that carries it.
+        self.bell.committed();
         self.progress.publish(Seq::ZERO, durable);
         Ok(())
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::Ticket;
 use super::options::Settings;
+use super::ready_keys::ReadyKeys;
 use super::snapshots::Snapshots;
 use super::touched::{Awaited, Place, Touched, touched};
 use super::transaction::TransactionSize;
@@ -48,7 +49,7 @@ pub(super) struct Core {
     /// The batch under construction.
     batch: BatchBytes,
     /// Keys of the batch under construction that someone waits for; after it, those whose readers wait for a segment.
-    ready: Vec<Key>,
+    ready: ReadyKeys,
     /// No key expires before this (Unix ms).
     next_expiry_ms: Option<u64>,
     /// How many keys have expired since the start.
@@ -130,7 +131,7 @@ impl Core {
             snapshots,
             reply_bytes_left: Cell::new(limits.reply_bytes),
             batch: BatchBytes::default(),
-            ready: Vec::new(),
+            ready: ReadyKeys::default(),
             ended: None,
         }
     }
@@ -414,8 +415,8 @@ impl Core {
             Awaited::ByClaims => self.waiters.is_awaited_by_claims(&key),
             Awaited::ByAll => self.waiters.is_awaited(&key),
         };
-        if is_awaited && !self.ready.contains(&key) {
-            self.ready.push(key);
+        if is_awaited {
+            self.ready.add(key);
         }
     }
 
@@ -459,7 +460,7 @@ impl Core {
             if !self.serve(&key, now_ms) {
                 break;
             }
-            self.ready.retain(|other| *other != key);
+            self.ready.remove_first();
         }
         if self.ended.is_some() {
             self.ready.clear();

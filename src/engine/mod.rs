@@ -14,6 +14,7 @@ mod group_commit;
 mod helper;
 mod options;
 mod progress;
+mod ready_keys;
 mod room;
 mod snapshots;
 mod snapshotter;

@@ -18,6 +18,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Creates a file in place of one that an attempt before left and could not remove.
+pub(crate) fn create_anew(dir: &dyn Dir, name: &str) -> io::Result<Arc<dyn File>> {
+    match dir.create(name) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            dir.remove(name).and_then(|()| dir.create(name))
+        }
+        created => created,
+    }
+}
+
 /// A directory.
 pub trait Dir: Send + Sync + fmt::Debug {
     /// Where it lies, for messages.

@@ -61,15 +61,16 @@ impl Op for XReadGroup {
         let mut decision = Decision { reply: Vec::new(), records: Records::new(), seen: SmallVec::new() };
         let mut budget = Budget::new(self.limits);
         if let [(key, from)] = &self.streams[..] {
-            self.read(view, key, *from, &mut budget, &mut decision)?;
+            self.read(view, key, *from, 0, &mut budget, &mut decision)?;
             return Ok(decision);
         }
         for (key, _) in &self.streams {
             self.find(view, key)?;
         }
         if !self.names_a_key_twice() {
+            let mut created = 0;
             for (key, from) in &self.streams {
-                self.read(view, key, *from, &mut budget, &mut decision)?;
+                created += self.read(view, key, *from, created, &mut budget, &mut decision)?;
             }
             return Ok(decision);
         }
@@ -77,7 +78,7 @@ impl Op for XReadGroup {
         let mut state = view.state.clone();
         for (key, from) in &self.streams {
             let mut step = Decision { reply: Vec::new(), records: Records::new(), seen: SmallVec::new() };
-            self.read(&View { state: &state, ..*view }, key, *from, &mut budget, &mut step)?;
+            self.read(&View { state: &state, ..*view }, key, *from, 0, &mut budget, &mut step)?;
             state = state.preview(&step.records).map_err(|_| self.no_such_group(key))?;
             decision.reply.append(&mut step.reply);
             decision.records.append(&mut step.records);
@@ -108,21 +109,22 @@ impl XReadGroup {
         }
     }
 
+    /// Reads one stream; `created_before`: so many consumers the same request has created. Answers how many more.
     fn read<'a>(
         &'a self,
         view: &View<'_>,
         key: &Bytes,
         from: GroupFrom,
+        created_before: u64,
         budget: &mut Budget,
         decision: &mut Decision<'a, Vec<StreamRead>>,
-    ) -> Result<(), Stop> {
+    ) -> Result<u64, Stop> {
         let (stream, group) = self.find(view, key)?;
         let group_at = GroupAt { stream: view.at(self.db, stream), name: (&self.group).into() };
-        let new_consumer = |record: &&Record<'_>| matches!(record, Record::ConsumerCreated { consumer, .. } if *consumer >= view.state.next_consumer());
-        let created_before = decision.records.iter().filter(new_consumer).count() as u64;
         let joined = join_group(view, group, &group_at, &self.consumer, created_before)?;
         decision.seen.extend(joined.seen());
         let consumer = joined.no;
+        let created = u64::from(joined.created.is_some());
         decision.records.extend(joined.created);
         budget.begin(key);
         let reading = Reading { view, stream, group, group_at, consumer };
@@ -130,14 +132,14 @@ impl XReadGroup {
             GroupFrom::New => {
                 let entries = self.deliver(&reading, budget, &mut decision.records)?;
                 if entries.is_empty() {
-                    return Ok(());
+                    return Ok(created);
                 }
                 entries
             }
             GroupFrom::History(after) => self.read_history(&reading, after, budget, &mut decision.records)?,
         };
         decision.reply.push(StreamRead { key: key.clone(), entries });
-        Ok(())
+        Ok(created)
     }
 
     /// What may be claimed, if that is asked for, then entries never delivered to the group: all become pending for the

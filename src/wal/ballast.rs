@@ -61,6 +61,9 @@ impl Ballast {
     /// up is made again only where there is `plenty` of space.
     pub fn make(&self, plenty: bool) -> bool {
         let mut there = self.lock();
+        if *there == There::Yes && self.is_gone() {
+            *there = There::No;
+        }
         if (*there == There::No || (*there == There::GivenUp && plenty))
             && let Some(bytes) = self.dir.free_bytes().ok().flatten().and_then(ballast_bytes)
             && self.fill(bytes).is_ok()
@@ -78,6 +81,11 @@ impl Ballast {
         }
         *there = There::GivenUp;
         true
+    }
+
+    /// Whether somebody has removed it.
+    fn is_gone(&self) -> bool {
+        self.dir.open(NAME).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// Waits for one in the making; nothing is done from now on.
@@ -132,6 +140,8 @@ mod tests {
         assert!(found.give_up() && !found.give_up());
         assert_eq!(disk.used(), 0);
         assert!(!found.make(false) && found.make(true));
+        disk.dir().remove(NAME).unwrap();
+        assert!(!found.give_up() && found.make(false) && found.give_up() && found.make(true));
         found.close();
         assert!(!found.give_up());
     }

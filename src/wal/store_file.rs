@@ -13,7 +13,7 @@ use super::place::{Epoch, Ordinal};
 use super::segment::FORMAT;
 use super::verdict;
 use crate::id::StoreId;
-use crate::io::Dir;
+use crate::io::{Dir, create_anew};
 
 pub(super) const NAME: &str = "STORE";
 pub(super) const UNFINISHED_NAME: &str = "STORE.tmp";
@@ -131,11 +131,16 @@ impl StoreFile {
 
     /// Writes it in place of what is there.
     pub(super) fn write(&self, dir: &Arc<dyn Dir>) -> io::Result<()> {
-        let file = dir.create(UNFINISHED_NAME)?;
-        file.write_all_at(0, &self.encode())?;
-        file.sync_data()?;
-        dir.rename(UNFINISHED_NAME, NAME)?;
-        dir.sync()
+        let written = create_anew(&**dir, UNFINISHED_NAME).and_then(|file| {
+            file.write_all_at(0, &self.encode())?;
+            file.sync_data()?;
+            dir.rename(UNFINISHED_NAME, NAME)
+        });
+        if written.is_err() {
+            // The next attempt or an opening removes it otherwise.
+            let _ = dir.remove(UNFINISHED_NAME);
+        }
+        written.and_then(|()| dir.sync())
     }
 }
 
@@ -168,6 +173,24 @@ mod tests {
         );
         let docs: String = include_str!("../../docs/format.md").split_whitespace().collect();
         assert!(docs.contains(&hex), "docs/format.md shows the same bytes");
+    }
+
+    #[cfg(feature = "sim")]
+    #[test]
+    fn it_is_written_again_after_an_attempt_without_room() {
+        let disk = crate::io::sim::SimDisk::new(0);
+        let dir = disk.dir();
+        store_file().write(&dir).unwrap();
+        let files = disk.files();
+        disk.set_capacity(Some(disk.used()));
+        let next = StoreFile { epoch: Epoch::new(4), ..store_file() };
+        next.write(&dir).unwrap_err();
+        assert_eq!(disk.files(), files, "what was begun is removed");
+        // As one leaves it that was killed.
+        disk.write_file(UNFINISHED_NAME, b"");
+        disk.set_capacity(None);
+        next.write(&dir).unwrap();
+        assert_eq!((StoreFile::read(&dir).unwrap(), disk.files()), (Some(next), files));
     }
 
     #[cfg(feature = "sim")]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::io::{Dir, File};
+use crate::io::{Dir, File, create_anew};
 
 /// Zeros are synced after so many bytes: a commit that syncs meanwhile waits for these at most, and not for a whole
 /// segment.
@@ -27,14 +27,7 @@ pub(super) fn fill_with_zeros(file: &dyn File, from: u64, to: u64) -> io::Result
 
 /// Writes a new file of that many zeros, durably but for its name. What is left of it after an error is removed.
 pub(super) fn new_file_of_zeros(dir: &dyn Dir, name: &str, bytes: u64) -> io::Result<()> {
-    let created = match dir.create(name) {
-        // What an attempt before left and could not remove.
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            dir.remove(name).and_then(|()| dir.create(name))
-        }
-        created => created,
-    };
-    let filled = created.and_then(|file| {
+    let filled = create_anew(dir, name).and_then(|file| {
         file.allocate(bytes)?;
         fill_with_zeros(&*file, 0, bytes)
     });

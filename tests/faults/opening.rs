@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::{Options, seed};
+use crate::copy_tree;
 use crate::load::Load;
 use crate::log::fill_both;
 use crate::shim::{self, Shim};
@@ -265,6 +266,34 @@ fn a_torn_tail_is_cut_and_proven_damage_is_refused() {
     let name2 = segment.file_name().unwrap().to_str().unwrap().to_owned();
     refused(&shim.plain(), &shim.data(), "beside snapshots", &[&name2, "offset 512", "proven-by"]);
     assert!(!name.is_empty());
+}
+
+/// Also in mode `everysec` a moment of silence proves what is durable: what rots after that is refused, and not cut as if
+/// it had never been.
+#[test]
+fn silence_proves_what_was_synced_once_a_second() {
+    let home = Shim::new();
+    let server = home.plain().appendfsync("everysec").start();
+    let mut client = server.client();
+    for id in 1..20 {
+        client.run(&format!("XADD s {id}-1 field value"));
+    }
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let left = Shim::new();
+        copy_tree(&home.data(), &left.data());
+        let segment = left.data().join("log/0000000001.seg");
+        let mut bytes = fs::read(&segment).unwrap();
+        bytes[512 + 60] ^= 1;
+        fs::write(&segment, &bytes).unwrap();
+        let mut restarted = left.plain().spawn();
+        if restarted.wait_until_ready(PATIENCE).is_err() {
+            let output = restarted.output();
+            assert!(output.contains("proven-by-mark"), "{output}");
+            return;
+        }
+        assert!(Instant::now() < end, "nothing proves it:\n{}", restarted.output());
+    }
 }
 
 /// Puts a format number into a file and makes its checksum right again.

@@ -204,6 +204,32 @@ fn without_any_snapshot_a_log_that_was_cut_is_refused() {
     assert!(text.contains("start-missing"), "{text}");
 }
 
+/// With the newest gone more of the log is needed than otherwise: if that is damaged too, both are named.
+#[test]
+fn a_damaged_snapshot_is_named_beside_the_log_that_it_would_have_spared() {
+    let world = World::new();
+    let engine = world.open();
+    add_many(&engine, "s", 1..100);
+    engine.snapshot().unwrap();
+    // Longer than a segment, so that the damage is not in the newest one, which is looked at first.
+    for round in 1..10 {
+        add_many(&engine, "s", round * 100..(round + 1) * 100);
+        engine.tick().unwrap();
+    }
+    engine.snapshot().unwrap();
+    engine.close().unwrap();
+    let newest = world.places.iter().max_by_key(|place| place.roots()[0].seq).unwrap();
+    newest.parts().into_iter().for_each(|key| newest.damage_part(key));
+    assert!(world.fork().options().open().is_ok(), "the older one will do");
+    let segment = "log/0000000001.seg";
+    world.disk.corrupt(segment, 512 + 60, 1).unwrap();
+    let error = world.options().open().unwrap_err();
+    assert!(matches!(error, OpenError::Snapshots { loaded: Some(_), .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("snapshot store b-0001") && text.contains(segment), "{text}");
+    assert!(text.contains("with that of batch 99 in a-0001"), "{text}");
+}
+
 /// Of two copies to one and back: what is used no more is removed, but not before it may be.
 #[test]
 fn the_number_of_copies_may_change() {
