@@ -6,13 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use claimlog::Error;
 use claimlog::Seq;
-use claimlog::engine::{Engine, Settings, Stats, Transaction};
+use claimlog::engine::{Engine, Settings, Stats, Transaction, Waiting};
 use claimlog::op::{DbIndex, Key, Op, Refusal, XInfoConsumers};
 
 use super::session::{Queue, Queued, Replies};
 use super::spec::{CommandSpec, Flag};
 use super::table::{self, Found};
-use super::{CommandError, Context, Outcome, Session};
+use super::{Client, CommandError, Context, Outcome, Session};
 use claimlog::resp::Encoder;
 
 /// The words of a request, the command's name and its arguments, where they were received.
@@ -73,6 +73,15 @@ impl Call<'_, '_> {
                 ticket.result.map_err(Into::into)
             }
             Door::Transaction(transaction) => transaction.execute(op).map_err(Into::into),
+        }
+    }
+
+    /// Ends a client's waiting for data: see [`Client::end_reading`].
+    pub(crate) fn end_reading(&mut self, client: &Client) -> bool {
+        match &mut self.door {
+            Door::Engine(_) => client.end_reading(Waiting::give_up),
+            // EXEC has the lock.
+            Door::Transaction(transaction) => client.end_reading(|waiting| transaction.give_up(waiting)),
         }
     }
 

@@ -319,12 +319,12 @@ fn unblock(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
         _ => return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
     };
     let id = parse_integer(call.word(2)).ok_or(NOT_AN_INTEGER)?;
-    let clients = call.context.clients.borrow();
-    let victim = u64::try_from(id)
-        .ok()
-        .and_then(|id| clients.get(&id))
-        .filter(|client| client.blocked.get() && !client.paused.get());
-    if let Some(client) = victim {
+    let found = u64::try_from(id).ok().and_then(|id| call.context.clients.borrow().get(&id).cloned());
+    let victim = found
+        .filter(|client| client.blocked.get() && !client.paused.get())
+        .filter(|client| call.end_reading(client));
+    if let Some(client) = &victim {
+        client.blocked.set(false);
         client.unblock.set(Some(with_error));
         client.wake();
     }

@@ -1,6 +1,5 @@
 //! CLIENT LIST and KILL: which connections, by what is known of them.
 
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -117,7 +116,7 @@ fn list(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     }
     let now = Instant::now();
     let mut text = String::new();
-    for client in call.context.clients.borrow().values() {
+    for client in call.context.living_clients() {
         let wanted = kind.is_none_or(|kind| kind == ClientKind::Normal)
             && ids.as_ref().is_none_or(|ids| ids.contains(&client.id.cast_signed()));
         if wanted {
@@ -224,13 +223,17 @@ fn kill(call: &mut Call<'_, '_>) -> Result<Outcome, CommandError> {
     let own = call.session.client.id;
     let mut killed = 0;
     let mut close_self = false;
-    let clients: Vec<Rc<Client>> = call.context.clients.borrow().values().cloned().collect();
-    for client in clients {
+    for client in call.context.living_clients() {
         if !victims.include(&client, now) || (victims.skip_me && client.id == own) {
             continue;
         }
         killed += 1;
-        if client.id == own { close_self = true } else { client.kill() }
+        if client.id == own {
+            close_self = true;
+        } else {
+            call.end_reading(&client);
+            client.kill();
+        }
     }
     if !old_form {
         call.reply.integer(killed);

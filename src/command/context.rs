@@ -144,6 +144,11 @@ impl Context {
         snapshots.up_to_date_at_ms.map_or(self.started_unix_secs, |at_ms| at_ms / 1000)
     }
 
+    /// The clients that were not killed. Those that were are closed as soon as they are looked at.
+    pub(crate) fn living_clients(&self) -> Vec<Rc<Client>> {
+        self.clients.borrow().values().filter(|client| !client.killed.get()).cloned().collect()
+    }
+
     /// A number for a new client.
     pub(crate) fn next_client_id(&self) -> u64 {
         let id = self.last_client_id.get() + 1;

@@ -104,19 +104,19 @@ fn server(out: &mut String, context: &Context, _: &Outside) {
 }
 
 fn clients(out: &mut String, context: &Context, outside: &Outside) {
-    let clients = context.clients.borrow();
+    let clients = context.living_clients();
     line(out, "connected_clients", clients.len());
     line(out, "cluster_connections", 0);
     line(out, "maxclients", context.config.borrow().clients_max);
     let largest =
-        |bytes: fn(&super::Client) -> usize| clients.values().map(|client| bytes(client)).max().unwrap_or(0);
+        |bytes: fn(&super::Client) -> usize| clients.iter().map(|client| bytes(client)).max().unwrap_or(0);
     line(out, "client_recent_max_input_buffer", largest(|client| client.received_bytes.get()));
     line(out, "client_recent_max_output_buffer", largest(|client| client.unsent_bytes.get()));
-    let blocked = clients.values().filter(|client| client.blocked.get()).count();
+    let blocked = clients.iter().filter(|client| client.blocked.get()).count();
     line(out, "blocked_clients", blocked);
     zeros(out, &["tracking_clients", "pubsub_clients"]);
     let watched =
-        clients.values().filter_map(|client| client.watch.borrow().as_ref().map(|watch| watch.keys().len()));
+        clients.iter().filter_map(|client| client.watch.borrow().as_ref().map(|watch| watch.keys().len()));
     let watched: Vec<usize> = watched.filter(|keys| *keys > 0).collect();
     line(out, "watching_clients", watched.len());
     line(out, "clients_in_timeout_table", 0);

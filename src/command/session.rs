@@ -20,9 +20,15 @@ use claimlog::resp::Protocol;
 pub(crate) enum Reading {
     /// In the engine's queues.
     Waiting(Waiting),
-    /// Answered while its client was not looking: when the data were opened anew.
+    /// Answered while its client was not looking: before another client would have ended its waiting, or when the data
+    /// were opened anew.
     Answered(Ticket<Vec<StreamRead>>),
+    /// Another client has ended its waiting. The null reply must wait for this change.
+    GivenUp(Seq),
 }
+
+/// What a reader has that gave up: see [`Waiting::give_up`].
+pub(crate) type GaveUp = Result<Ticket<Vec<StreamRead>>, Seq>;
 
 /// What is known of a connected client. Others see it in CLIENT LIST and may kill it.
 pub(crate) struct Client {
@@ -147,6 +153,10 @@ impl Client {
         let ticket = match reading.take() {
             None => return Poll::Pending,
             Some(Reading::Answered(ticket)) => ticket,
+            given_up @ Some(Reading::GivenUp(_)) => {
+                *reading = given_up;
+                return Poll::Pending;
+            }
             Some(Reading::Waiting(mut waiting)) => match Pin::new(&mut waiting).poll(task) {
                 Poll::Ready(ticket) => ticket,
                 Poll::Pending => {
@@ -164,11 +174,32 @@ impl Client {
         match self.reading.take()? {
             Reading::Answered(ticket) => Some(Ok(ticket)),
             Reading::Waiting(waiting) => Some(waiting.give_up()),
+            Reading::GivenUp(after) => Some(Err(after)),
         }
     }
 
-    /// Has its connection closed.
+    /// Ends its waiting for data at once, so that nothing goes to it that comes from now on. `false` if what it waits for
+    /// has come before.
+    pub(crate) fn end_reading(&self, give_up: impl FnOnce(Waiting) -> GaveUp) -> bool {
+        let mut reading = self.reading.borrow_mut();
+        let (now, ended) = match reading.take() {
+            Some(Reading::Waiting(waiting)) => match give_up(waiting) {
+                Ok(ticket) => (Some(Reading::Answered(ticket)), false),
+                Err(after) => (Some(Reading::GivenUp(after)), true),
+            },
+            other => {
+                let ended = !matches!(other, Some(Reading::Answered(_)));
+                (other, ended)
+            }
+        };
+        *reading = now;
+        ended
+    }
+
+    /// Has its connection closed. Nothing is delivered to it any more.
     pub(crate) fn kill(&self) {
+        self.end_reading(Waiting::give_up);
+        self.blocked.set(false);
         self.killed.set(true);
         self.wake();
     }

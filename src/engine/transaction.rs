@@ -1,8 +1,10 @@
 //! Several requests as one batch (MULTI/EXEC).
 
 use super::core::{Core, Halt};
+use super::{Ticket, Waiting};
 use crate::error::Error;
-use crate::op::{Op, Refusal};
+use crate::id::Seq;
+use crate::op::{Op, Refusal, StreamRead};
 
 /// What a step is told that would have to wait for a segment, which can't be waited for here.
 const OUTGROWN: &str =
@@ -50,5 +52,13 @@ impl<'a> Transaction<'a> {
             Halt::Error(error) => error,
             Halt::NotYet => Refusal::LogFull { why: OUTGROWN.into() }.into(),
         })
+    }
+
+    /// As [`Waiting::give_up`], for a reader that waits in this engine: whatever the transaction does goes past it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn give_up(&mut self, waiting: Waiting) -> Result<Ticket<Vec<StreamRead>>, Seq> {
+        waiting.give_up_in(self.core)
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::core::Core;
 use super::{Shared, Ticket};
 use crate::error::Error;
 use crate::id::Seq;
@@ -173,7 +174,7 @@ impl Waiters {
         let outcome = Arc::new(Outcome::default());
         let read = Arc::new(read);
         self.by_id.insert(id, Waiter { read: Arc::clone(&read), outcome: Arc::clone(&outcome) });
-        Waiting { id, read, outcome, engine }
+        Waiting { id, read, outcome, engine, in_line: true }
     }
 
     /// Who waits for a key. Of rivals only the first is in it: see [`Waiters::next_rival`].
@@ -310,6 +311,8 @@ pub struct Waiting {
     read: Arc<BlockingRead>,
     outcome: Arc<Outcome>,
     engine: Arc<Shared>,
+    /// It may still be in queues.
+    in_line: bool,
 }
 
 impl Waiting {
@@ -330,11 +333,15 @@ impl Waiting {
     /// # Errors
     /// If it was served in the meantime there is a ticket; otherwise the change that the null reply must wait for.
     pub fn give_up(self) -> Result<Ticket<Vec<StreamRead>>, Seq> {
-        let mut core = self.engine.core();
+        let engine = Arc::clone(&self.engine);
+        self.give_up_in(&mut engine.core())
+    }
+
+    /// The same, by whoever has the lock.
+    pub(super) fn give_up_in(mut self, core: &mut Core) -> Result<Ticket<Vec<StreamRead>>, Seq> {
         core.waiters.remove(self.id);
-        let after = core.applied();
-        drop(core);
-        self.outcome.take().ok_or(after)
+        self.in_line = false;
+        self.outcome.take().ok_or(core.applied())
     }
 
     /// Blocks the thread until it is served, or until the timeout has passed (`None`: for as long as it takes).
@@ -378,6 +385,8 @@ impl Future for Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.engine.core().waiters.remove(self.id);
+        if self.in_line {
+            self.engine.core().waiters.remove(self.id);
+        }
     }
 }

@@ -4,6 +4,7 @@
 #![cfg(feature = "server")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail and may talk")]
 
+mod blocked;
 #[path = "../common/mod.rs"]
 mod common;
 mod full;
