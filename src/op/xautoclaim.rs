@@ -57,7 +57,7 @@ impl Op for XAutoClaim {
             }
             // Rows that are all too young are looked at by counting them, as long as none of their entries may be gone.
             if view.is_too_young(walk.oldest_delivered_ms(), self.min_idle_ms)
-                && row.id > stream.put_back_from
+                && row.id > stream.doubtful_through()
                 && let Some(through) = presence.whole_through(row.id)?
             {
                 looks_left -= walk.pass(through, looks_left);

@@ -56,6 +56,9 @@ impl State {
                     if *last_id < stream.last_id {
                         stream.put_back_from = stream.put_back_from.max(stream.last_id);
                     }
+                    if *max_deleted_id < stream.max_deleted_id {
+                        stream.put_back_from = stream.put_back_from.max(stream.max_deleted_id);
+                    }
                     stream.last_id = *last_id;
                     stream.entries_added = *entries_added;
                     stream.max_deleted_id = *max_deleted_id;

@@ -471,9 +471,10 @@ impl<'a> Presence<'a> {
     }
 
     /// The id up to which nothing is missing of what was ever added from this id on, if that can be told without looking
-    /// at entries. It can't where ids were given out twice: see `Stream::put_back_from`.
+    /// at entries. It can't up to `Stream::doubtful_through`.
     pub(crate) fn whole_through(&mut self, id: EntryId) -> Result<Option<EntryId>, Needs> {
-        // Whatever is added goes to the last node. So what was added between the ends of one went into it.
+        // Whatever is added goes to the last node. So what was added between the ends of one went into it, or into one
+        // behind it that has gone.
         Ok(self.node_of(id)?.filter(|node| node.deleted == 0).map(|node| node.last_id))
     }
 }

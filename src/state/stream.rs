@@ -21,8 +21,9 @@ pub(crate) struct Stream {
     pub(crate) last_id: EntryId,
     /// The largest id that was deleted. Trimming from the head does not count.
     pub(crate) max_deleted_id: EntryId,
-    /// The largest last id that XSETID put back, `0-0` if it never did. Ids up to this one may have been given out twice:
-    /// what is pending there may be gone, though the entries around it were added later and are all there.
+    /// The largest last id, or largest deleted one, that XSETID put back; `0-0` if it never did. Ids up to this one may
+    /// have been given out twice, or have been deleted without it being known: what is pending there may be gone, though
+    /// the entries around it were added later and are all there.
     pub(crate) put_back_from: EntryId,
     /// How many entries were ever added.
     pub(crate) entries_added: u64,
@@ -60,6 +61,12 @@ impl Stream {
     /// Whether it was copied, or is a copy.
     fn is_shared(&self) -> bool {
         self.shared_through != Seq::ZERO
+    }
+
+    /// Up to this id an entry may be gone though the entries around it are all there: it was in a node that went, and
+    /// what was added next went into the node before; or ids were given out twice.
+    pub(crate) fn doubtful_through(&self) -> EntryId {
+        self.max_deleted_id.max(self.put_back_from)
     }
 
     pub(super) fn new(no: StreamNo, name: Bytes) -> Self {

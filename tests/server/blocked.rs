@@ -41,8 +41,18 @@ const UNBLOCKED: &str = "-UNBLOCKED client unblocked via CLIENT UNBLOCK";
 #[test]
 fn who_was_killed_gets_nothing_any_more() {
     ended_by("CLIENT KILL ID # | XADD s 1-1 a b", ":1 1-1", "closed", 0);
-    ended_by("MULTI | CLIENT KILL ID # | XADD s 1-1 a b | EXEC", "+OK +QUEUED +QUEUED [:1, 1-1]", "closed", 0);
-    ended_by("MULTI | XADD s 1-1 a b | CLIENT KILL ID # | EXEC", "+OK +QUEUED +QUEUED [1-1, :1]", "closed", 0);
+    ended_by(
+        "MULTI | CLIENT KILL ID # | XADD s 1-1 a b | EXEC",
+        "+OK +QUEUED +QUEUED [:1, 1-1]",
+        "closed",
+        0,
+    );
+    ended_by(
+        "MULTI | XADD s 1-1 a b | CLIENT KILL ID # | EXEC",
+        "+OK +QUEUED +QUEUED [1-1, :1]",
+        "closed",
+        0,
+    );
     ended_by("CLIENT KILL ID # | CLIENT KILL ID #", ":1 :0", "closed", 0);
     ended_by("CLIENT KILL ID # | CLIENT LIST ID #", ":1 ", "closed", 0);
 }

@@ -63,8 +63,12 @@ fn one(rng: &mut SimRng, ids: &BTreeSet<EntryId>) -> Option<EntryId> {
 }
 
 fn add_and_deliver(engine: &Engine, rng: &mut SimRng) {
+    // Long ones now and then: where nodes are full by their bytes, a shorter one that comes after may have room in the node
+    // before.
+    let long = "v".repeat(rng.below(300) as usize);
     for _ in 0..rng.below(700) {
-        run(engine, &XAdd::new("s", Fields::from_pairs([("f", "v")])));
+        let value = if rng.below(20) == 0 { &long } else { "v" };
+        run(engine, &XAdd::new("s", Fields::from_pairs([("f", value)])));
     }
     let consumer = format!("c{}", rng.below(5));
     run(engine, &XReadGroup { count: Some(1 + rng.below(900)), ..XReadGroup::new("g", consumer, "s") });
@@ -78,7 +82,12 @@ fn change(engine: &Engine, rng: &mut SimRng) {
         let few = 1 + rng.below(30) as usize;
         some.into_iter().flat_map(|from| entries.range(from..).copied()).take(few).collect()
     };
-    match rng.below(9) {
+    match rng.below(10) {
+        9 => {
+            let few = 1 + rng.below(4) as usize;
+            let last = entries.iter().rev().take(few).copied().collect();
+            run(engine, &XDel { key: "s".into(), ids: last });
+        }
         0 => drop(run(engine, &XDel { key: "s".into(), ids: some.into_iter().collect() })),
         1 => drop(run(engine, &XDel { key: "s".into(), ids: near(rng) })),
         2 if rng.below(3) == 0 => {
@@ -117,7 +126,11 @@ fn what_is_passed_over_would_have_changed_nothing() {
         let mut rng = SimRng::new(seed);
         let clock = Arc::new(SimClock::new(1_000_000));
         let (mut disk, place) = (SimDisk::new(seed), MemoryPlace::new("m"));
-        let settings = Settings { stream_node_max_entries: 1 + rng.below(120), ..Settings::default() };
+        let settings = Settings {
+            stream_node_max_entries: 1 + rng.below(120),
+            stream_node_max_bytes: [4096, 100 + rng.below(900)][rng.below(2) as usize],
+            ..Settings::default()
+        };
         let open = |disk: &SimDisk| {
             let options = Options::simulated(disk.dir(), Arc::clone(&clock) as _).settings(settings);
             options.snapshot_place(Arc::new(place.clone())).open().unwrap().0
