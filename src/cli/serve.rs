@@ -48,7 +48,7 @@ pub(crate) struct Options {
 
     /// How much the log grows before a snapshot is taken in the background, after which it can be cut: bytes, or with k,
     /// m, g. Less means a quicker start after a crash and more to write. With much data it is a tenth of that, up to 1 GiB;
-    /// less on a disk that has little room [default: 64m]
+    /// less on a disk that has little room [default: 64mb]
     #[arg(long, env = "CLAIMLOG_SNAPSHOT_LOG_BYTES", value_parser = parse_bytes)]
     #[arg(value_name = "BYTES")]
     snapshot_log_bytes: Option<u64>,
@@ -66,7 +66,7 @@ pub(crate) struct Options {
     #[arg(value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=3_600_000))]
     snapshot_patience_ms: Option<u64>,
     /// How fast what lies on the disk (the log, the snapshots) is read through and checked in the background, a round an
-    /// hour (see CONFIG SET verify-interval): bytes a second, or with k, m, g; 0: not at all [default: 8m]
+    /// hour (see CONFIG SET verify-interval): bytes a second, or with kb, mb, gb; 0: not at all [default: 8mb]
     #[arg(long, env = "CLAIMLOG_VERIFY_BYTES_PER_SECOND", value_name = "BYTES")]
     verify_bytes_per_second: Option<String>,
 
@@ -85,11 +85,11 @@ pub(crate) struct Options {
     #[arg(long, env = "CLAIMLOG_MAXMEMORY", value_name = "BYTES")]
     maxmemory: Option<String>,
 
-    /// The largest changes of one command or transaction [default: 512m]
+    /// The largest changes of one command or transaction [default: 512mb]
     #[arg(long, env = "CLAIMLOG_MAX_BATCH_BYTES", value_name = "BYTES")]
     max_batch_bytes: Option<String>,
 
-    /// The largest reply of one command or transaction [default: 512m]
+    /// The largest reply of one command or transaction [default: 512mb]
     #[arg(long, env = "CLAIMLOG_MAX_REPLY_BYTES", value_name = "BYTES")]
     max_reply_bytes: Option<String>,
 

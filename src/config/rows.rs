@@ -289,17 +289,22 @@ fn within(number: i64, least: i64, most: i64) -> Result<i64, String> {
     Err(format!("argument must be between {least} and {most} inclusive"))
 }
 
-/// A number of bytes, of KiB (`k`), MiB (`m`) or GiB (`g`); `b` may follow.
+/// A number of bytes, with Redis's units: `k`, `m` and `g` are powers of 1000, `kb`, `mb` and `gb` of 1024.
 fn bytes(text: &str) -> Option<i64> {
-    let lower = text.to_ascii_lowercase();
-    let number = lower.strip_suffix('b').unwrap_or(&lower);
-    let (number, shift) = match number.char_indices().next_back() {
-        Some((at, 'k')) => (&number[..at], 10),
-        Some((at, 'm')) => (&number[..at], 20),
-        Some((at, 'g')) => (&number[..at], 30),
-        _ => (number, 0),
+    let unit_at = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let unit: i64 = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" => 1000,
+        "kb" => 1 << 10,
+        "m" => 1_000_000,
+        "mb" => 1 << 20,
+        "g" => 1_000_000_000,
+        "gb" => 1 << 30,
+        _ => return None,
     };
-    number.parse::<i64>().ok().and_then(|number| number.checked_mul(1 << shift))
+    let number = Some(number).filter(|number| !number.starts_with('+'))?;
+    number.parse::<i64>().ok().and_then(|number| number.checked_mul(unit))
 }
 
 /// A number of bytes, or none.
@@ -310,7 +315,7 @@ fn size(text: &str) -> Option<u64> {
 /// As the command line takes it.
 pub(crate) fn parse_bytes(text: &str) -> Result<u64, String> {
     let found = size(text).filter(|bytes| *bytes > 0);
-    found.ok_or_else(|| "a number of bytes, as in 67108864 or 64m".to_owned())
+    found.ok_or_else(|| "a number of bytes, as in 67108864 or 64mb".to_owned())
 }
 
 fn yes_or_no(on: bool) -> String {

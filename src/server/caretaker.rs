@@ -9,25 +9,26 @@ use super::Server;
 use super::connection::UNSENT_BYTES_MAX;
 use crate::command::{Client, MemoryUse, stats_add};
 
-/// A client with more unsent replies than a connection may have is dropped when it read nothing for so long.
+/// A client with more unsent replies than a connection may have for sure is dropped when it read nothing for so long, and
+/// sent nothing either.
 const STUCK_MAX: Duration = Duration::from_secs(60);
 
-/// A client whose replies are held back, and how far they had left when that was first seen.
+/// A client with many unsent replies: how far they had left, and how much it had sent, when that was first seen.
 struct Stuck {
-    sent_bytes: u64,
+    progress: [u64; 2],
     since: Instant,
 }
 
-/// Whether a connection's replies are held back and nothing of them was read for long.
+/// Whether a connection has many unsent replies, and there was nothing new of it for long.
 fn is_stuck(client: &Client, stuck: &mut HashMap<u64, Stuck>) -> bool {
-    let sent_bytes = client.sent_bytes.get();
+    let progress = [client.sent_bytes.get(), client.received_ever.get()];
     if client.unsent_bytes.get() <= UNSENT_BYTES_MAX {
         stuck.remove(&client.id);
         return false;
     }
-    let seen = stuck.entry(client.id).or_insert_with(|| Stuck { sent_bytes, since: Instant::now() });
-    if seen.sent_bytes != sent_bytes {
-        *seen = Stuck { sent_bytes, since: Instant::now() };
+    let seen = stuck.entry(client.id).or_insert_with(|| Stuck { progress, since: Instant::now() });
+    if seen.progress != progress {
+        *seen = Stuck { progress, since: Instant::now() };
     }
     seen.since.elapsed() > STUCK_MAX
 }

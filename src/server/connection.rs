@@ -33,6 +33,9 @@ const WORDS_ON_STACK: usize = 16;
 /// A connection with more unsent replies than this executes nothing until they have left: what a client does not
 /// read, it can't make grow.
 pub(crate) const UNSENT_BYTES_MAX: usize = 1024 * 1024;
+/// But all connections together may have so many more. Some clients send all of a long pipeline before they read
+/// anything, and would wait for ever.
+const MORE_UNSENT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A connection that is busy with a command is not read from once it has sent this much more.
 const WAITING_BYTES_MAX: usize = 1024 * 1024;
 /// Timers are not set for longer than this: as good as for ever.
@@ -50,6 +53,8 @@ pub(crate) struct Wire {
     pub(crate) listed: Cell<bool>,
     /// Its task waits for replies to leave: to go on, or to close.
     wants_room: Cell<bool>,
+    /// How much it has of what all connections together may have unsent beyond what each may.
+    more_unsent: Cell<usize>,
     /// It was told that the log failed. Nothing follows.
     failed: Cell<bool>,
     /// The socket takes nothing any more.
@@ -83,6 +88,21 @@ impl Wire {
         }
         output.compact();
         self.client.unsent_bytes.set(output.unsent());
+        self.is_full(server, output.unsent());
+    }
+
+    /// Whether so many unsent bytes are more than it may have.
+    fn is_full(&self, server: &Server, unsent: usize) -> bool {
+        let more = unsent.saturating_sub(UNSENT_BYTES_MAX);
+        let before = self.more_unsent.get();
+        if more == 0 && before == 0 {
+            return false;
+        }
+        let others = server.more_unsent.get() - before;
+        let has = more.min(MORE_UNSENT_BYTES_MAX.saturating_sub(others));
+        self.more_unsent.set(has);
+        server.more_unsent.set(others + has);
+        more > has
     }
 
     /// Whether replies wait for a commit.
@@ -157,6 +177,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         client: client.clone(),
         listed: Cell::new(false),
         wants_room: Cell::new(false),
+        more_unsent: Cell::new(0),
         failed: Cell::new(false),
         broken: Cell::new(false),
     };
@@ -180,6 +201,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let client = &self.session.client;
         self.server.context.clients.borrow_mut().remove(&client.id);
+        self.server.more_unsent.set(self.server.more_unsent.get() - self.wire.more_unsent.take());
         // Others may hold the client a little longer: what it waits for and watches ends now.
         client.reading.take();
         client.watch.take();
@@ -347,7 +369,8 @@ impl Connection {
             server.context.begin_pass();
         }
         while self.blocked.is_none() && !self.closing && !self.session.client.killed.get() {
-            if self.wire.output.borrow().unsent() > UNSENT_BYTES_MAX {
+            let unsent = self.wire.output.borrow().unsent();
+            if self.wire.is_full(&server, unsent) {
                 self.held_back = true;
                 break;
             }
@@ -479,7 +502,7 @@ impl Connection {
             }
         }
         let unsent = self.wire.output.borrow().unsent();
-        self.wire.wants_room.set(self.closing || unsent > UNSENT_BYTES_MAX);
+        self.wire.wants_room.set(self.closing || self.wire.is_full(&self.server, unsent));
         if self.wire.broken.get() || (self.closing && unsent == 0) { Poll::Ready(()) } else { Poll::Pending }
     }
 

@@ -58,6 +58,8 @@ pub(crate) struct Server {
     commit_wanted: Notify,
     /// How many commands there had been at the last commit.
     commands_committed: Cell<u64>,
+    /// How much connections have unsent beyond what each may have.
+    more_unsent: Cell<usize>,
     /// Room to read into, for whoever reads next.
     read_buffer: Cell<Vec<u8>>,
     /// No new connections and requests any more.
@@ -161,6 +163,7 @@ async fn run(
         parked: RefCell::default(),
         commit_wanted: Notify::new(),
         commands_committed: Cell::new(0),
+        more_unsent: Cell::new(0),
         read_buffer: Cell::default(),
         stopping: Cell::new(false),
         stop: Notify::new(),

@@ -346,7 +346,7 @@ fn limits_come_from_the_file_and_go_back_to_it() {
     let server = Options::new(Kind::Claimlog).with("--config", path.to_str().unwrap()).start();
     let mut client = server.client();
     assert_eq!(client.run("CONFIG GET maxmemory").items()[1].text(), "10485760");
-    let limits = "normal 1048576 524288 9 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+    let limits = "normal 1048576 512000 9 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
     assert_eq!(client.run("CONFIG GET client-output-buffer-limit").items()[1].text(), limits);
     assert_eq!(client.run("CONFIG SET maxmemory 11mb client-query-buffer-limit 2mb hz 50"), ok());
     assert_eq!(client.run("CONFIG REWRITE"), ok());
@@ -361,4 +361,19 @@ fn limits_come_from_the_file_and_go_back_to_it() {
     drop(server);
     let server = Options::new(Kind::Claimlog).with("--config", path.to_str().unwrap()).start();
     assert_eq!(server.client().run("CONFIG GET maxmemory").items()[1].text(), "11534336");
+}
+
+/// 20 MB of replies, more than both ends' sockets take: who reads only after it has sent everything must not wait for ever.
+#[test]
+fn a_long_pipeline_may_be_sent_before_anything_is_read() {
+    crate::on_both(|server| {
+        const COUNT: usize = 150_000;
+        let mut client = server.client();
+        client.set_patience(Duration::from_secs(60));
+        let echo = encode(&["ECHO", &"e".repeat(130)]);
+        client.send_raw(&echo.repeat(COUNT)).unwrap();
+        for _ in 0..COUNT {
+            assert_eq!(client.recv().unwrap().text().len(), 130);
+        }
+    });
 }

@@ -55,8 +55,8 @@ fn rot(path: &Path, places: impl Iterator<Item = usize>) {
 #[test]
 fn rot_while_the_server_runs_is_found_and_healed() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let options = Options::new(Kind::Claimlog).dir(dir.path()).with("--verify-bytes-per-second", "64m");
-    let options = options.with("--snapshot-log-bytes", "1g");
+    let options = Options::new(Kind::Claimlog).dir(dir.path()).with("--verify-bytes-per-second", "64mb");
+    let options = options.with("--snapshot-log-bytes", "1gb");
     let mut server = options.start();
     let mut client = server.client();
     let add = |client: &mut Client, count: u32| {
