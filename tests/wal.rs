@@ -744,6 +744,27 @@ fn a_full_disk_opens_with_a_small_segment() {
     opened.writer.write(opened.buffer.take(), true).expect("there is room again");
 }
 
+/// Where there is room for a segment and then none for `STORE`, what an opening before has left makes room.
+#[test]
+fn openings_on_a_disk_that_is_nearly_full_do_not_fill_it() {
+    let disk = small(|_, run| assert!(run.writer.close(run.buffer).is_ok()));
+    // So that nothing is too long any more, which would be shortened first.
+    disk.set_capacity(Some(disk.used() + 2000));
+    drop(reopen(&disk, 0, 0).expect("there is room"));
+    let mut opened = 0;
+    for free in (0..4000).step_by(16) {
+        let disk = disk.fork();
+        disk.set_capacity(Some(disk.used() + free));
+        for _ in 0..3 {
+            match reopen(&disk, 0, 0) {
+                Ok((_, found)) => opened += u32::from(found.len() == 6),
+                Err(error) => assert!(error.to_string().contains("the new segment"), "{free} free: {error}"),
+            }
+        }
+    }
+    assert!(opened > 100, "it opened {opened} times");
+}
+
 #[test]
 fn what_an_opening_wrote_again_is_proven_by_its_header() {
     let killed = small(|_, run| drop(run));

@@ -87,6 +87,9 @@ pub struct Scan {
     pub pattern: Option<Bytes>,
 }
 
+/// A cursor is the upper 53 bits of a hash of 64: some clients keep it as a double.
+const CURSOR_SHIFT: u32 = 64 - 53;
+
 /// One step of a scan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scanned {
@@ -102,14 +105,19 @@ impl Op for Scan {
     /// Walks by the hash of the name, which nothing changes.
     fn decide<'a>(&'a self, view: &View<'_>) -> Result<Decision<'a, Scanned>, Stop> {
         let mut scanned = Scanned { next: 0, keys: Vec::new() };
+        let Some(first) = self.cursor.checked_mul(1 << CURSOR_SHIFT) else { return Decision::read(scanned) };
         let mut looks_left = self.count.max(1);
-        for place in view.state.database(self.db).names_from(self.cursor)? {
+        let mut last = None;
+        for place in view.state.database(self.db).names_from(first)? {
             let (place, names) = place?;
-            if looks_left == 0 {
-                scanned.next = place;
+            let cursor = place >> CURSOR_SHIFT;
+            // Names that have one cursor come together.
+            if looks_left == 0 && last != Some(cursor) {
+                scanned.next = cursor;
                 break;
             }
-            looks_left -= 1;
+            last = Some(cursor);
+            looks_left = looks_left.saturating_sub(1);
             for Name { name, .. } in names {
                 if self.pattern.as_ref().is_none_or(|pattern| glob_match(pattern, name)) {
                     view.spend(name.len())?;

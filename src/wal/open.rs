@@ -507,9 +507,10 @@ impl Opening<'_> {
             file.set_len(*length).map_err(while_opening("shortening a segment", path.clone()))?;
         }
         let store_file = StoreFile { store: past.store, epoch, ordinal };
-        self.name_store(&store_file)?;
+        let mut idle = past.idle;
+        self.name_store(&store_file, &mut idle)?;
         let spares = Arc::new(Spares::new(Arc::clone(&self.log_dir), self.options, ordinal));
-        spares.retire(&past.idle);
+        spares.retire(&idle);
 
         self.report.epoch = epoch;
         self.report.segment = ordinal;
@@ -628,8 +629,21 @@ impl Opening<'_> {
             .map_err(while_opening("naming the new segment", path))
     }
 
-    fn name_store(&self, store: &StoreFile) -> Result<(), OpenError> {
+    /// Writes `STORE`. Where there is no room for it, idle segments are removed: an attempt before may have left as many as
+    /// there was room for, and been refused here.
+    fn name_store(&self, store: &StoreFile, idle: &mut Vec<Ordinal>) -> Result<(), OpenError> {
         let path = self.data_dir.path().join(store_file::NAME);
-        store.write(self.data_dir).map_err(while_opening("writing STORE", path))
+        let written = match store.write(self.data_dir) {
+            Err(e) if is_full(&e) && !idle.is_empty() => {
+                for ordinal in idle.drain(..) {
+                    let name = segment_name(ordinal);
+                    let removing = while_opening("removing an idle segment", self.log_dir.path().join(&name));
+                    self.log_dir.remove(&name).map_err(removing)?;
+                }
+                store.write(self.data_dir)
+            }
+            written => written,
+        };
+        written.map_err(while_opening("writing STORE", path))
     }
 }
