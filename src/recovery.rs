@@ -8,6 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::engine::Options;
 use crate::engine::StoredParts;
 use crate::error::OpenError;
@@ -151,8 +153,12 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         Err(error) => return Err(OpenError::Log(error)),
     };
     let StateReplay { mut state, records, batches, bytes, .. } = replay;
-    state.recovered();
     let (mut slots, owner) = (slots, log.writer.store());
+    // A new store, for one. Names that are there have been sorted.
+    if state.databases().all(|database| database.key_count() == 0) {
+        state.set_name_seed(name_seed(owner));
+    }
+    state.recovered();
     for slot in &mut slots {
         // It has no root, or we would not be here: somebody else's, and empty.
         if slot.store.as_ref().is_some_and(|store| store.owner() != owner) {
@@ -181,6 +187,11 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         warnings,
     };
     Ok(Recovered { state, log, lock, slots, report })
+}
+
+/// What the hashes of names depend on, unless a snapshot says otherwise.
+fn name_seed(store: StoreId) -> u64 {
+    xxh3_64(store.bytes())
 }
 
 fn lock(dir: &Arc<dyn Dir>) -> Result<LockGuard, OpenError> {
@@ -236,7 +247,7 @@ fn load_snapshot(
     if let Some(newest) = candidates.first() {
         miss(&newest.root, &mut slots, &mut warnings);
     }
-    let (mut state, mut loaded) = (State::default(), None);
+    let (mut state, mut loaded) = (State::new(owner.map_or(0, name_seed)), None);
     for Candidate { slot, store, root, .. } in &candidates {
         let slot = &mut slots[*slot];
         let in_use = slot.store.as_ref().is_some_and(|used| Arc::ptr_eq(used, store));

@@ -87,7 +87,8 @@ impl State {
             Record::Acknowledged { group, ids } => self.acknowledged(seq, group, ids),
             Record::DatabaseFlushed { db } => {
                 let at = self.position(*db)?;
-                let flushed = std::mem::replace(&mut self.databases[at], Database::new(self.next_db));
+                let flushed =
+                    std::mem::replace(&mut self.databases[at], Database::new(self.next_db, self.name_seed));
                 self.next_db = self.next_db.next();
                 self.trash.push(Box::new(flushed));
                 Ok(())

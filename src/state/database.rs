@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use imbl::OrdSet;
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::rows::{Row, RowCount, Rows, weight_of_name};
 use super::stream::Stream;
@@ -14,6 +14,8 @@ use crate::id::{DbNo, StreamNo};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Database {
     no: DbNo,
+    #[serde(skip)]
+    name_seed: u64,
     names: Tree<Rows<Names>>,
     streams: Tree<Rows<Stream>>,
     /// What expires when, derived from the streams.
@@ -61,14 +63,19 @@ impl Row for Names {
     }
 }
 
-/// Where a name stands in the order of SCAN. Part of the format.
-fn hash_of(name: &[u8]) -> u64 {
-    xxh3_64(name)
-}
-
 impl Database {
-    pub(super) fn new(no: DbNo) -> Self {
-        Self { no, names: Tree::default(), streams: Tree::default(), expiring: OrdSet::new() }
+    pub(super) fn new(no: DbNo, name_seed: u64) -> Self {
+        Self { no, name_seed, names: Tree::default(), streams: Tree::default(), expiring: OrdSet::new() }
+    }
+
+    /// See [`State`](super::State).
+    pub(super) fn set_name_seed(&mut self, name_seed: u64) {
+        self.name_seed = name_seed;
+    }
+
+    /// Where a name stands in the order of SCAN. Part of the format.
+    fn hash_of(&self, name: &[u8]) -> u64 {
+        xxh3_64_with_seed(name, self.name_seed)
     }
 
     /// Its number for life.
@@ -103,7 +110,7 @@ impl Database {
 
     /// The stream that a name is bound to.
     pub(crate) fn stream(&self, name: &[u8]) -> Result<Option<&Stream>, Needs> {
-        let Some(names) = self.names.get(&hash_of(name))? else { return Ok(None) };
+        let Some(names) = self.names.get(&self.hash_of(name))? else { return Ok(None) };
         match names.bound.iter().find(|bound| bound.name == name) {
             Some(bound) => self.streams.get(&bound.stream),
             None => Ok(None),
@@ -192,14 +199,14 @@ impl Database {
     }
 
     fn bind(&mut self, name: Bytes, stream: StreamNo, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
-        let hash = hash_of(&name);
+        let hash = self.hash_of(&name);
         let mut bound = self.names.get(&hash)?.map_or_else(Vec::new, |names| names.bound.clone());
         bound.push(Name { name, stream });
         self.names.insert(Names { hash, bound }, stamp).map(drop)
     }
 
     fn unbind(&mut self, name: &[u8], stamp: &mut Stamp<'_>) -> Result<(), Needs> {
-        let hash = hash_of(name);
+        let hash = self.hash_of(name);
         let Some(names) = self.names.get(&hash)? else { return Ok(()) };
         let bound: Vec<Name> = names.bound.iter().filter(|bound| bound.name != name).cloned().collect();
         if bound.is_empty() {
@@ -236,7 +243,8 @@ impl Database {
         for names in self.names.rows() {
             for bound in &names.bound {
                 let stream = self.streams.get(&bound.stream).ok().flatten();
-                if stream.is_none_or(|stream| stream.name != bound.name) || hash_of(&bound.name) != names.hash
+                if stream.is_none_or(|stream| stream.name != bound.name)
+                    || self.hash_of(&bound.name) != names.hash
                 {
                     return Err(format!("the name {:?} is not that of its stream", bound.name));
                 }

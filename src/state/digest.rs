@@ -50,7 +50,10 @@ impl State {
         for database in &self.databases {
             digest.number(database.no().get());
             digest.number(database.key_count());
-            database.names().for_each(|name| digest.bytes(name));
+            // Their order is another one in each store.
+            let mut names: Vec<_> = database.names().collect();
+            names.sort_unstable();
+            names.into_iter().for_each(|name| digest.bytes(name));
             database.streams().for_each(|stream| stream_digest(&mut digest, stream));
         }
         digest.0.digest128()

@@ -49,6 +49,10 @@ pub(crate) struct State {
     next_stream: StreamNo,
     next_consumer: ConsumerNo,
     next_page: PageNo,
+    /// What the hashes depend on by which names are sorted: no two stores have the same, so that nobody who does not know
+    /// it finds names that share one. In the head, behind the rest of it.
+    #[serde(skip)]
+    name_seed: u64,
     /// Whether replay has ended: see [`pending`].
     #[serde(skip)]
     recovered: bool,
@@ -81,8 +85,15 @@ impl Clone for State {
 
 impl Default for State {
     fn default() -> Self {
-        let databases: Vec<Database> =
-            (0..DbIndex::COUNT).map(|no| Database::new(DbNo::new(no.into()))).collect();
+        Self::new(0)
+    }
+}
+
+impl State {
+    /// An empty state of a store.
+    pub(crate) fn new(name_seed: u64) -> Self {
+        let database = |no: u8| Database::new(DbNo::new(no.into()), name_seed);
+        let databases: Vec<Database> = (0..DbIndex::COUNT).map(database).collect();
         Self {
             applied: Seq::ZERO,
             databases,
@@ -90,13 +101,12 @@ impl Default for State {
             next_stream: StreamNo::new(1),
             next_consumer: ConsumerNo::new(1),
             next_page: PageNo::new(1),
+            name_seed,
             recovered: false,
             trash: Vec::new(),
         }
     }
-}
 
-impl State {
     /// The last batch applied.
     pub(crate) fn applied(&self) -> Seq {
         self.applied
@@ -186,8 +196,10 @@ impl State {
         for database in &self.databases {
             database.dump(&mut dump)?;
         }
-        Ok(bincode::serde::encode_to_vec(self, CONFIG)
-            .expect("the head of the state is always encodable into memory"))
+        let mut head = bincode::serde::encode_to_vec(self, CONFIG)
+            .expect("the head of the state is always encodable into memory");
+        head.extend_from_slice(&self.name_seed.to_le_bytes());
+        Ok(head)
     }
 
     /// The parts of a saved state that a later one does not have any more. `kept` is what the later one's dump said to
@@ -228,16 +240,87 @@ impl State {
     fn decode_head(head: &[u8]) -> Result<Self, LoadError> {
         let fail =
             |why: String| LoadError { key: PartKey { changed_at: Seq::ZERO, page: PageNo::ZERO }, why };
-        let (state, used): (Self, usize) = bincode::serde::decode_from_slice(head, CONFIG)
+        let (mut state, used): (Self, usize) = bincode::serde::decode_from_slice(head, CONFIG)
             .map_err(|error| fail(format!("the head can't be decoded: {error}")))?;
-        if used != head.len() || state.databases.len() != usize::from(DbIndex::COUNT) {
+        let name_seed = match &head[used..] {
+            // As it was before there were seeds.
+            [] => Some(0),
+            seed => seed.try_into().map(u64::from_le_bytes).ok(),
+        };
+        let Some(name_seed) = name_seed.filter(|_| state.databases.len() == usize::from(DbIndex::COUNT))
+        else {
             return Err(fail("the head is not that of a state".into()));
-        }
+        };
+        state.set_name_seed(name_seed);
         Ok(state)
+    }
+
+    /// Only for a state whose names were sorted with that seed, or that has none.
+    pub(crate) fn set_name_seed(&mut self, name_seed: u64) {
+        self.name_seed = name_seed;
+        self.databases.iter_mut().for_each(|database| database.set_name_seed(name_seed));
     }
 
     /// Says what is wrong with the state itself, if anything is.
     pub(crate) fn check(&self) -> Result<(), String> {
         self.databases.iter().try_for_each(Database::check)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Store(BTreeMap<PartKey, Vec<u8>>);
+
+    impl PartSink for Store {
+        fn changed(&mut self, key: PartKey, bytes: Vec<u8>) -> Result<(), Stopped> {
+            self.0.insert(key, bytes);
+            Ok(())
+        }
+
+        fn kept(&mut self, _: PartKey) {}
+    }
+
+    impl Parts for Store {
+        fn read(&mut self, key: PartKey) -> Result<Vec<u8>, String> {
+            self.0.get(&key).cloned().ok_or_else(|| "missing".into())
+        }
+    }
+
+    fn with_streams(name_seed: u64) -> State {
+        let mut state = State::new(name_seed);
+        for (no, name) in (1..).zip(["a", "b", "c", "d", "e"]) {
+            let stream = StreamAt { db: DbNo::new(0), no: StreamNo::new(no) };
+            let name = bytes::Bytes::from(name);
+            state.apply(Seq::new(no), &Record::StreamCreated { stream, name: (&name).into() }).unwrap();
+        }
+        state
+    }
+
+    fn order(state: &State) -> Vec<&[u8]> {
+        state.databases[0].names().map(|name| &name[..]).collect()
+    }
+
+    #[test]
+    fn names_are_sorted_by_hashes_of_the_stores_own() {
+        let (one, other) = (with_streams(1), with_streams(2));
+        assert_ne!(order(&one), order(&other));
+        assert_eq!(one.digest(), other.digest(), "what they say is the same");
+        for state in [one, with_streams(0)] {
+            let mut store = Store::default();
+            let head = state.dump(Seq::ZERO, &mut store).unwrap();
+            let loaded = State::load(&head, &mut store).unwrap();
+            loaded.check().unwrap();
+            assert_eq!((loaded.name_seed, order(&loaded)), (state.name_seed, order(&state)));
+            // As older versions wrote it.
+            let (old, _) = head.split_at(head.len() - 8);
+            let loaded = State::load(old, &mut store).unwrap();
+            assert_eq!(loaded.check().is_ok(), state.name_seed == 0);
+            State::load(&head[..head.len() - 1], &mut store).unwrap_err();
+        }
     }
 }

@@ -11,7 +11,7 @@ use claimlog::snapshot::memory_store::MemoryPlace;
 
 use crate::STEP;
 use crate::command::{Command, random};
-use crate::model::Model;
+use crate::model::{Model, store_id};
 
 struct World {
     clock: Arc<SimClock>,
@@ -34,8 +34,10 @@ pub(crate) struct Counts {
 }
 
 fn open(clock: &Arc<SimClock>, disk: &SimDisk, places: &[MemoryPlace; 2], settings: Settings) -> Engine {
-    let options =
-        Options::simulated(disk.dir(), Arc::clone(clock) as _).segment_bytes(8 * 1024).settings(settings);
+    let options = Options::simulated(disk.dir(), Arc::clone(clock) as _)
+        .new_store_id(store_id)
+        .segment_bytes(8 * 1024)
+        .settings(settings);
     let options = places.iter().fold(options, |all, place| all.snapshot_place(Arc::new(place.clone())));
     options.open().unwrap_or_else(|error| panic!("{error}")).0
 }

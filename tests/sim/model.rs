@@ -13,6 +13,7 @@ use claimlog::io::sim::{CrashStyle, SimClock, SimDisk, SimRng};
 use claimlog::op::*;
 use claimlog::snapshot::memory_store::MemoryPlace;
 use claimlog::{EntryId, Fields};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::STEP;
 use crate::command::{Command, STEPS, at_the_ends, random};
@@ -22,6 +23,11 @@ type Answer = Result<String, Refusal>;
 
 fn ok<R: std::fmt::Debug>(reply: R) -> Answer {
     Ok(format!("{reply:?}"))
+}
+
+/// The store that a model is held against.
+pub(crate) fn store_id() -> [u8; 16] {
+    [7; 16]
 }
 
 #[derive(Default)]
@@ -720,9 +726,10 @@ impl Model {
                 ok(op.keys.iter().filter(|key| streams.contains_key(*key)).count() as u64)
             }
             Command::Scan(op) => {
-                // In the order of a hash that is no business of this model.
+                // In the order of a hash that is no business of this model, and another one in each store.
                 let mut keys: Vec<Bytes> = self.streams(op.db).keys().cloned().collect();
-                keys.sort_by_key(|key| xxhash_rust::xxh3::xxh3_64(key));
+                let seed = xxh3_64(&store_id());
+                keys.sort_by_key(|key| xxh3_64_with_seed(key, seed));
                 ok(Scanned { next: 0, keys })
             }
             Command::Flush(op) => {
@@ -1055,6 +1062,7 @@ fn random_commands_against_the_model() {
         let mut stores = [MemoryPlace::new("a"), MemoryPlace::new("b")];
         let options = |disk: &SimDisk, stores: &[MemoryPlace; 2]| {
             Options::simulated(disk.dir(), Arc::clone(&clock) as _)
+                .new_store_id(store_id)
                 .segment_bytes(if seed % 2 == 0 { 8 * 1024 } else { 32 * 1024 })
                 .settings(settings)
                 .snapshot_place(Arc::new(stores[0].clone()))
