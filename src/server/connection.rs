@@ -55,6 +55,8 @@ pub(crate) struct Wire {
     wants_room: Cell<bool>,
     /// How much it has of what all connections together may have unsent beyond what each may.
     more_unsent: Cell<usize>,
+    /// Its connection is gone: nothing of it counts any more, nor is anything sent.
+    gone: Cell<bool>,
     /// It was told that the log failed. Nothing follows.
     failed: Cell<bool>,
     /// The socket takes nothing any more.
@@ -74,7 +76,7 @@ impl Wire {
     /// Writes until everything ready has left, or the socket takes no more.
     fn send(&self, server: &Server) {
         let mut output = self.output.borrow_mut();
-        while !output.ready().is_empty() && !self.broken.get() {
+        while !output.ready().is_empty() && !self.broken.get() && !self.gone.get() {
             match self.socket.try_write(output.ready()) {
                 Ok(bytes) => {
                     stats_add(&server.context.stats.writes, 1);
@@ -93,7 +95,7 @@ impl Wire {
 
     /// Whether so many unsent bytes are more than it may have.
     fn is_full(&self, server: &Server, unsent: usize) -> bool {
-        let more = unsent.saturating_sub(UNSENT_BYTES_MAX);
+        let more = if self.gone.get() { 0 } else { unsent.saturating_sub(UNSENT_BYTES_MAX) };
         let before = self.more_unsent.get();
         if more == 0 && before == 0 {
             return false;
@@ -178,6 +180,7 @@ pub(crate) fn start(server: &Rc<Server>, stream: TcpStream) {
         listed: Cell::new(false),
         wants_room: Cell::new(false),
         more_unsent: Cell::new(0),
+        gone: Cell::new(false),
         failed: Cell::new(false),
         broken: Cell::new(false),
     };
@@ -201,7 +204,8 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let client = &self.session.client;
         self.server.context.clients.borrow_mut().remove(&client.id);
-        self.server.more_unsent.set(self.server.more_unsent.get() - self.wire.more_unsent.take());
+        self.wire.gone.set(true);
+        self.wire.is_full(&self.server, 0);
         // Others may hold the client a little longer: what it waits for and watches ends now.
         client.reading.take();
         client.watch.take();

@@ -1,5 +1,7 @@
 //! Limits (I10): memory, what clients do not read, what they send, and what one command may do.
 
+use std::io::Write;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::resp::encode;
@@ -366,14 +368,42 @@ fn limits_come_from_the_file_and_go_back_to_it() {
 /// 20 MB of replies, more than both ends' sockets take: who reads only after it has sent everything must not wait for ever.
 #[test]
 fn a_long_pipeline_may_be_sent_before_anything_is_read() {
-    crate::on_both(|server| {
-        const COUNT: usize = 150_000;
-        let mut client = server.client();
-        client.set_patience(Duration::from_secs(60));
-        let echo = encode(&["ECHO", &"e".repeat(130)]);
-        client.send_raw(&echo.repeat(COUNT)).unwrap();
-        for _ in 0..COUNT {
-            assert_eq!(client.recv().unwrap().text().len(), 130);
+    crate::on_both(sends_before_it_reads);
+}
+
+fn sends_before_it_reads(server: &Server) {
+    const COUNT: usize = 150_000;
+    let mut client = server.client();
+    client.set_patience(Duration::from_secs(60));
+    let echo = encode(&["ECHO", &"e".repeat(130)]);
+    client.send_raw(&echo.repeat(COUNT)).unwrap();
+    for _ in 0..COUNT {
+        assert_eq!(client.recv().unwrap().text().len(), 130);
+    }
+}
+
+/// What some have together that read nothing is there for others when they are gone.
+#[test]
+fn what_the_deaf_had_unsent_is_given_back() {
+    let server = Server::start(Kind::Claimlog);
+    let mut control = server.client();
+    let request = encode(&["ECHO", &"e".repeat(130)]).repeat(10_000);
+    for killed in [true, false] {
+        let mut deaf: Vec<TcpStream> =
+            (0..6).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
+        for client in &mut deaf {
+            client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+            // Until nothing more is read from it, or it has sent what makes 20 MB of replies.
+            let _ = (0..15).try_for_each(|_| client.write_all(&request));
         }
-    });
+        let list = control.run("CLIENT LIST").text();
+        let unsent = |line: &str| line.split(" omem=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+        let together: u64 = list.lines().filter_map(unsent).sum();
+        assert!((32 << 20..76 << 20).contains(&together), "{list}");
+        if killed {
+            assert_eq!(control.run("CLIENT KILL TYPE normal").int(), 6);
+        }
+        drop(deaf);
+        sends_before_it_reads(&server);
+    }
 }
