@@ -80,7 +80,7 @@ pub(crate) struct Options {
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     maxclients: Option<u32>,
 
-    /// How much memory the data may take before commands that add are refused: bytes, or with k, m, g; 0 for no limit.
+    /// How much memory the data may take before commands that add are refused: bytes, or with kb, mb, gb; 0 for no limit.
     /// Nothing is ever evicted [default: 0]
     #[arg(long, env = "CLAIMLOG_MAXMEMORY", value_name = "BYTES")]
     maxmemory: Option<String>,

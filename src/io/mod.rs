@@ -10,6 +10,8 @@ pub mod real;
 #[cfg(feature = "sim")]
 pub mod sim;
 #[cfg(feature = "sim")]
+mod sim_clock;
+#[cfg(feature = "sim")]
 mod sim_rng;
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! A simulated disk and clock, deterministic from a seed.
+//! A simulated disk, deterministic from a seed.
 //!
 //! [`SimDisk`] behaves like a *strict* file system: it promises what POSIX promises and nothing more.
 //! Bytes written are volatile, sector by sector of 512 bytes, until [`File::sync_data`] of that file; so is a
@@ -28,10 +28,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+pub use super::sim_clock::SimClock;
 pub use super::sim_rng::SimRng;
-use super::{Clock, Dir, File, Held, LockError, LockGuard};
+use super::{Dir, File, Held, LockError, LockGuard};
 
 /// What a power cut can tear apart and no more.
 const SECTOR_BYTES: usize = 512;
@@ -731,46 +731,6 @@ impl File for SimFile {
     }
 }
 
-/// A clock that goes only when told to.
-#[derive(Clone, Debug)]
-pub struct SimClock {
-    now: Arc<Mutex<(u64, Duration)>>,
-}
-
-impl SimClock {
-    /// A clock that reads `wall_ms`; its monotonic side starts at zero.
-    #[must_use]
-    pub fn new(wall_ms: u64) -> Self {
-        Self { now: Arc::new(Mutex::new((wall_ms, Duration::ZERO))) }
-    }
-
-    fn now(&self) -> MutexGuard<'_, (u64, Duration)> {
-        self.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets the wall clock, ahead or back; the monotonic side does not notice.
-    pub fn set_wall_ms(&self, wall_ms: u64) {
-        self.now().0 = wall_ms;
-    }
-
-    /// Lets time pass on both sides.
-    pub fn advance(&self, by: Duration) {
-        let mut now = self.now();
-        now.0 = now.0.saturating_add(u64::try_from(by.as_millis()).unwrap_or(u64::MAX));
-        now.1 = now.1.saturating_add(by);
-    }
-}
-
-impl Clock for SimClock {
-    fn wall_ms(&self) -> u64 {
-        self.now().0
-    }
-
-    fn monotonic(&self) -> Duration {
-        self.now().1
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -911,13 +871,5 @@ mod tests {
         disk.after_crash(0, CrashStyle::Killed).dir().lock("LOCK", "three").unwrap();
         drop(guard);
         disk.dir().lock("LOCK", "two").unwrap();
-    }
-
-    #[test]
-    fn the_clock_jumps_on_one_side_only() {
-        let clock = SimClock::new(1000);
-        clock.advance(Duration::from_millis(5));
-        clock.set_wall_ms(10);
-        assert_eq!((clock.wall_ms(), clock.monotonic()), (10, Duration::from_millis(5)));
     }
 }

@@ -1,9 +1,10 @@
 //! The server: sockets, connections and the one committer. tokio lives here.
 //!
 //! One thread does it all, but that large groups are committed by one of the engine's. A connection's task reads,
-//! executes what it has got, parks the replies with the change they depend on, and goes on. The first parked reply wakes the committer, which runs after the connections that
-//! were ready, has the engine commit (one write, one sync) and sends all parked replies, one write per socket. So a
-//! commit is shared by everything that came in meanwhile, and nobody waits for a timer. (I1)
+//! executes what it has got, parks the replies with the change they depend on, and goes on. The first parked reply wakes
+//! the committer, which runs after the connections that were ready, has the engine commit (one write, one sync) and sends
+//! all parked replies, one write per socket. So a commit is shared by everything that came in meanwhile, and nobody waits
+//! for a timer. (I1)
 
 mod caretaker;
 mod committer;

@@ -22,6 +22,7 @@ BUILD = os.path.join(ROOT, "target", "mutations", "build")
 WORLD = "CLAIMLOG_WORLD_SHRINK=0 CLAIMLOG_WORLD_SECONDS=60 cargo test --no-default-features --test world -- --nocapture"
 SIM = "cargo test --no-default-features --test sim {}"
 WAL = "cargo test --no-default-features --test wal"
+SERVER = "cargo test --test {} {}"
 
 # Name, promise, file, what stands there, what is put in its place, the test that must fail.
 MUTATIONS = [
@@ -105,6 +106,25 @@ MUTATIONS = [
     ("unverified parts are served", "I7", "src/snapshot/chunk.rs",
      "        if u32::from_le_bytes(array(&head[CRC_AT..])) != crc(owner, &self.key(chunk), total, piece) {",
      "        if false {", "cargo test --no-default-features --lib chunk"),
+    ("what was synced once a second is never proven", "I7", "src/engine/commit.rs",
+     "        self.bell.committed();\n        self.progress.publish(Seq::ZERO, durable);",
+     "        self.progress.publish(Seq::ZERO, durable);", SERVER.format("faults", "silence_proves")),
+    ("who was unblocked waits on", "Redis", "src/command/call.rs",
+     "            Door::Engine(_) => client.end_reading(Waiting::give_up),",
+     "            Door::Engine(_) => true,", SERVER.format("server", "blocked")),
+    ("who was killed waits on", "Redis", "src/command/session.rs",
+     "            Some(Reading::Waiting(waiting)) => match give_up(waiting) {",
+     "            Some(Reading::Waiting(waiting)) if !self.killed.get() => (Some(Reading::Waiting(waiting)), true),\n"
+     "            Some(Reading::Waiting(waiting)) => match give_up(waiting) {", SERVER.format("server", "blocked")),
+    ("what is gone below a deleted id is passed over", "Redis", "src/op/xautoclaim.rs",
+     "stream.doubtful_through()", "stream.put_back_from", SIM.format("what_is_passed_over")),
+    ("idle segments stay where STORE has no room", "I9", "src/wal/open.rs",
+     "            Err(e) if is_full(&e) && !idle.is_empty() => {",
+     "            Err(e) if false && is_full(&e) && !idle.is_empty() => {", WAL),
+    ("an attempt to write STORE leaves what it began", "I9", "src/wal/store_file.rs",
+     "            let _ = dir.remove(UNFINISHED_NAME);", "", "cargo test --features sim --lib store_file"),
+    ("each store sorts names alike", "security", "src/recovery.rs",
+     "    xxh3_64(store.bytes())", "    store.bytes().len() as u64", SIM.format("model")),
 ]
 
 
