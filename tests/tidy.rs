@@ -104,7 +104,9 @@ fn sources(folder: &str) -> Vec<Source> {
 }
 
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    let begins = ["#[cfg(test)]", "#[cfg(all(test, feature = \"sim\"))]"];
+    let found = begins.iter().filter_map(|cfg| text.find(&format!("{cfg}\nmod tests {{")));
+    &text[..found.min().unwrap_or(text.len())]
 }
 
 fn identifier(text: &str) -> &str {
