@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::zeros::new_file_of_zeros;
+use super::zeros::{Haste, new_file_of_zeros};
 use crate::io::Dir;
 
 /// The file, in the data directory.
@@ -94,7 +94,7 @@ impl Ballast {
     }
 
     fn fill(&self, bytes: u64) -> std::io::Result<()> {
-        new_file_of_zeros(&*self.dir, UNFINISHED_NAME, bytes)?;
+        new_file_of_zeros(&*self.dir, UNFINISHED_NAME, bytes, |_| Haste::Now)?;
         self.dir.rename(UNFINISHED_NAME, NAME)?;
         self.dir.sync()
     }

@@ -310,6 +310,7 @@ impl Buffer {
     /// Hands over everything pending.
     pub fn take(&mut self) -> Chunk {
         self.seal();
+        self.spares.appended(self.cursor.offset, self.cursor.file_bytes);
         let spent = std::mem::take(&mut self.spent);
         Chunk {
             bytes: std::mem::replace(&mut self.bytes, spent.bytes),

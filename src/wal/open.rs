@@ -25,7 +25,7 @@ use super::store_file::{self, StoreFile};
 use super::verdict::{self, Case};
 use super::verify::Verifier;
 use super::writer::{Fate, Writer};
-use super::zeros::fill_with_zeros;
+use super::zeros::{Haste, fill_with_zeros};
 use super::{LogOptions, Opened, Replay};
 use crate::id::Seq;
 use crate::id::StoreId;
@@ -615,7 +615,7 @@ impl Opening<'_> {
             file.write_all_at(offset, &bytes)?;
             offset += bytes.len() as u64;
         }
-        fill_with_zeros(&*file, offset, file_bytes)?;
+        fill_with_zeros(&*file, offset, file_bytes, |_| Haste::Now)?;
         file.sync_data()?;
         Ok((file, Cursor { ordinal: place.ordinal, offset, file_bytes }))
     }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogOptions;
@@ -18,7 +18,7 @@ use super::buffer::{Room, Use, reserve_bytes};
 use super::error::LogError;
 use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
-use super::zeros::{fill_with_zeros, new_file_of_zeros};
+use super::zeros::{Haste, fill_with_zeros, new_file_of_zeros};
 use crate::io::{Dir, File};
 
 /// How many old segments are kept for use again, beyond the number of spares made ahead.
@@ -29,6 +29,9 @@ const FLOOR_BYTES: u64 = 1024 * 1024;
 
 /// A new segment takes no more than one part in so many of what is free.
 const FREE_PARTS: u64 = 8;
+
+/// All of a segment, where parts of it are counted.
+const WHOLE: u64 = 1 << 16;
 
 /// Whether an error says that there is no space, so that less may fit.
 pub(super) fn is_full(error: &io::Error) -> bool {
@@ -63,6 +66,9 @@ pub struct Spares {
     alignment: u64,
     ahead: usize,
     kept_free: AtomicU64,
+    /// How much of the segment that appending has reached is used, in parts of [`WHOLE`].
+    used: AtomicU64,
+    closing: AtomicBool,
     /// Held for moments only, and never during I/O: whoever has the engine's lock takes it.
     shelf: Mutex<Shelf>,
     /// Held while segments are made.
@@ -197,6 +203,8 @@ impl Spares {
             alignment: u64::from(options.alignment),
             ahead: usize::try_from(options.spares).unwrap_or(usize::MAX),
             kept_free: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            closing: AtomicBool::new(false),
             shelf: Mutex::new(Shelf {
                 reached: current,
                 ready: VecDeque::new(),
@@ -272,6 +280,32 @@ impl Spares {
         Some(bytes)
     }
 
+    /// Appending has come so far in its segment.
+    pub(super) fn appended(&self, offset: u64, file_bytes: u64) {
+        self.used.store(offset.saturating_mul(WHOLE) / file_bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// How soon zeros are needed in a segment of that many bytes, of which so many are made. In time, one is made in step with
+    /// how the one before it is used up, twice as fast.
+    fn haste(&self, made: u64, bytes: u64) -> Haste {
+        if self.closing.load(Ordering::Relaxed) {
+            return Haste::Never;
+        }
+        let shelf = self.shelf();
+        if shelf.next_bytes > 0 || shelf.count > shelf.ready.len() {
+            return Haste::Now;
+        }
+        let made = made.saturating_mul(WHOLE) / bytes.max(1);
+        let wanted = self.used.load(Ordering::Relaxed) * 2;
+        if !shelf.ready.is_empty() || made >= wanted + WHOLE / 8 {
+            Haste::Later
+        } else if made >= wanted {
+            Haste::Soon
+        } else {
+            Haste::Now
+        }
+    }
+
     /// Makes what is wanted. That something can't be made is no error: there is no room then.
     ///
     /// # Errors
@@ -344,7 +378,7 @@ impl Spares {
                 continue;
             }
             let name = filling_name(ordinal);
-            match new_file_of_zeros(&*self.dir, &name, bytes) {
+            match new_file_of_zeros(&*self.dir, &name, bytes, |at| self.haste(at, bytes)) {
                 Ok(()) => from = Some((name, bytes)),
                 Err(e) if is_full(&e) => error = Some(e),
                 Err(e) => {
@@ -393,7 +427,8 @@ impl Spares {
         }
         let file = self.dir.open(&segment_name(ordinal))?;
         // IMPORTANT: the length is durable before a header says it.
-        let longer = file.allocate(to).and_then(|()| fill_with_zeros(&*file, from, to));
+        let longer =
+            file.allocate(to).and_then(|()| fill_with_zeros(&*file, from, to, |_| self.haste(0, to)));
         if longer.is_err() {
             // The space is worth having; where it can't be had back, a file is longer than it says, which is no harm.
             let _ = file.set_len(from);
@@ -480,10 +515,11 @@ impl Spares {
             .replace(['\r', '\n'], " ")
     }
 
-    /// Waits for a segment in the making; none is made from now on.
+    /// Gives up a segment in the making; none is made from now on.
     pub fn close(&self) {
         let closed = io::Error::other("the log was closed");
         let error = LogError::new("making a new segment", self.dir.path(), closed);
+        self.closing.store(true, Ordering::Relaxed);
         self.work().failed.get_or_insert(error);
     }
 
@@ -566,6 +602,29 @@ mod tests {
         spares.make().unwrap();
         assert_eq!((disk.files(), lens(&disk)), (vec!["0000000006.seg".to_owned()], vec![1500 * KIB]));
         assert!(spares.space_is_short() && spares.no_room().is_none());
+    }
+
+    #[test]
+    fn commits_come_first_unless_the_next_segment_is_late_or_awaited() {
+        let disk = SimDisk::new(0);
+        let spares = Spares::new(disk.dir(), &options(2048, 1), Ordinal::new(5));
+        assert_eq!(
+            [0, 256].map(|made| spares.haste(made, 2048)),
+            [Haste::Soon, Haste::Later],
+            "nothing is used yet"
+        );
+        spares.appended(1024, 4096);
+        assert_eq!([1023, 1024].map(|made| spares.haste(made, 2048)), [Haste::Now, Haste::Soon]);
+        assert_eq!([1279, 1280].map(|made| spares.haste(made, 2048)), [Haste::Soon, Haste::Later]);
+        assert_eq!(spares.room(next(1024, Use::Adds)), Room::NotYet);
+        assert_eq!(spares.haste(2000, 2048), Haste::Now, "a batch waits for it");
+        spares.make().unwrap();
+        spares.appended(4096, 4096);
+        assert_eq!(spares.haste(0, 2048), Haste::Later, "there is one that is ready");
+        spares.begin_next();
+        assert_eq!(spares.haste(0, 2048), Haste::Now);
+        spares.close();
+        assert_eq!(spares.haste(0, 2048), Haste::Never);
     }
 
     #[test]

@@ -215,7 +215,8 @@ fn a_torn_tail_is_cut_and_proven_damage_is_refused() {
     let segment = newest_segment(&shim.data());
     let name = segment.file_name().unwrap().to_str().unwrap().to_owned();
     let mut server = shim.options().start();
-    shim.rules("write log/0 3 1 torn 60\n");
+    // Not of the zeros of the next one, which is called .tmp as long as it is filled.
+    shim.rules("write .seg 3 1 torn 60\n");
     load.run(&server, 20, None);
     assert!(server.wait_exit(PATIENCE).is_some(), "it was killed: {:?}", shim.hits());
     shim.rules("");
