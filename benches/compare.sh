@@ -251,6 +251,7 @@ by_benchmark() {
     end_cpu
     rate=$(field 1 "$row")
     p99=$(field 6 "$row")
+    client=$(awk -v n="$requests" '{ print ($1 + $2) * 1e6 / n }' "$work/client_cpu")
 }
 
 # redis-benchmark can't send two commands in turn: redis-cli sends what was written down before.
@@ -427,9 +428,14 @@ pipe() {
 }
 
 # The last line that redis-benchmark prints: the command, then numbers.
+# How much processor time it took is left in a file.
 benchmark() {
-    timeout $((seconds * 20 + 60)) redis-benchmark -p "${port[$server]}" --csv "$@" 2>"$work/benchmark" | tail -n 1 ||
-        { cat "$work/benchmark" >&2; die "$server: redis-benchmark failed"; }
+    local TIMEFORMAT='%U %S'
+    if ! { time timeout $((seconds * 20 + 60)) redis-benchmark -p "${port[$server]}" --csv "$@" \
+        2>"$work/benchmark" | tail -n 1; } 2>"$work/client_cpu"; then
+        cat "$work/benchmark" >&2
+        die "$server: redis-benchmark failed"
+    fi
 }
 
 # Of its numbers the n-th: requests a second, then milliseconds: mean, least, p50, p95, p99, most.
@@ -468,6 +474,14 @@ short() {
 
 ratio() { awk -v a="${1:-0}" -v b="${2:-0}" 'BEGIN { if (a > 0 && b > 0) printf "%.2f\n", a / b; else print "-" }'; }
 
+# Requests a second that take so many microseconds of the server and so many of the client, which has one thread, if all
+# processors did nothing else.
+carried_by() {
+    awk -v server="${1:-0}" -v client="${2:-0}" -v cores="$(nproc)" 'BEGIN {
+        if (client > 0) { both = cores / (server + client); alone = 1 / client; print (both < alone ? both : alone) * 1e6 }
+    }'
+}
+
 # The RSS of a server that has `requests` entries, so many of them for each MiB.
 mib_for() { awk -v requests="$requests" -v rate="${1:-0}" 'BEGIN { if (rate > 0) print requests / rate }'; }
 
@@ -499,10 +513,10 @@ more_lines() {
 }
 
 run_row() {
-    local row=$1 turn server at requests rate p99 ticks_before ticks_used snapshots micros
+    local row=$1 turn server at requests rate p99 client='' ticks_before ticks_used snapshots micros
     local title prepare=nothing measure=by_benchmark unit=/s bench=()
     local load=() figure=rate more=() anew='' clients_max='' snapshot_log_bytes='' name
-    local -A rates=() p99s=() cpus=() mid=() late=() cpu=() others=()
+    local -A rates=() p99s=() cpus=() clients=() mid=() late=() cpu=() client_cpu=() carried=() others=()
     local syncs='' most
     "row_$row"
     calibrated=()
@@ -523,11 +537,13 @@ run_row() {
             rates[$server]+="$rate"$'\n'
             p99s[$server]+="$p99"$'\n'
             cpus[$server]+="$micros"$'\n'
+            clients[$server]+="$client"$'\n'
             for name in "${more[@]%%|*}"; do
                 others[$server $name]+="$(figure_of "$name")"$'\n'
             done
             printf '%-16s turn %d  %-9s %12.0f%s  p99 %s ms  cpu %s us' \
                 "$row" $((turn + 1)) "$server" "$rate" "$unit" "${p99:--}" "$micros" >&2
+            [ -z "$client" ] || printf ', client %s us' "$client" >&2
             for name in "${more[@]%%|*}"; do
                 printf '  %s %s' "$name" "$(figure_of "$name")" >&2
             done
@@ -538,6 +554,8 @@ run_row() {
         mid[$server]=$(printf '%s' "${rates[$server]}" | median)
         late[$server]=$(printf '%s' "${p99s[$server]}" | median)
         cpu[$server]=$(printf '%s' "${cpus[$server]}" | median)
+        client_cpu[$server]=$(printf '%s' "${clients[$server]}" | median)
+        carried[$server]=$(carried_by "${cpu[$server]}" "${client_cpu[$server]}")
     done
     server=claimlog
     snapshots=$(cli INFO persistence | sed -n 's/^rdb_saves:\([0-9]*\).*/\1/p')
@@ -551,6 +569,10 @@ run_row() {
         table_line "*its p99 (less is better)*" "${late[claimlog]}" "${late[always]}" "${late[nolog]:-}" " ms" ""
         table_line "*its CPU per XADD, server (less is better)*" \
             "${cpu[claimlog]}" "${cpu[always]}" "${cpu[nolog]:-}" " us" ""
+    fi
+    if [[ $row == xadd_50* ]]; then
+        table_line "*what the processors would carry if none of them were ever idle*" \
+            "${carried[claimlog]}" "${carried[always]}" "${carried[nolog]:-}" "$unit" ""
     fi
     more_lines
     if [ "$measure" = by_memory ]; then
