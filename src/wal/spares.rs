@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::LogOptions;
@@ -73,6 +73,8 @@ pub struct Spares {
     shelf: Mutex<Shelf>,
     /// Held while segments are made.
     work: Mutex<Work>,
+    /// How many wait for `work`.
+    waiting: AtomicUsize,
 }
 
 /// What is ready and what is wanted.
@@ -216,6 +218,7 @@ impl Spares {
                 stuck: Vec::new(),
             }),
             work: Mutex::default(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -292,7 +295,8 @@ impl Spares {
             return Haste::Never;
         }
         let shelf = self.shelf();
-        if shelf.next_bytes > 0 || shelf.count > shelf.ready.len() {
+        let awaited = shelf.next_bytes > 0 || shelf.count > shelf.ready.len();
+        if awaited || self.waiting.load(Ordering::Relaxed) > 0 {
             return Haste::Now;
         }
         let made = made.saturating_mul(WHOLE) / bytes.max(1);
@@ -528,8 +532,11 @@ impl Spares {
     }
 
     fn work(&self) -> MutexGuard<'_, Work> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // What a panicking holder leaves is one finished step or none.
-        self.work.lock().unwrap_or_else(PoisonError::into_inner)
+        let work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        work
     }
 }
 
@@ -621,6 +628,16 @@ mod tests {
         spares.make().unwrap();
         spares.appended(4096, 4096);
         assert_eq!(spares.haste(0, 2048), Haste::Later, "there is one that is ready");
+        std::thread::scope(|scope| {
+            let held = spares.work();
+            scope.spawn(|| spares.retire(&[]));
+            while spares.waiting.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            assert_eq!(spares.haste(0, 2048), Haste::Now, "somebody waits for whoever makes it");
+            drop(held);
+        });
+        assert_eq!(spares.haste(0, 2048), Haste::Later, "whoever waited has been served");
         spares.begin_next();
         assert_eq!(spares.haste(0, 2048), Haste::Now);
         spares.close();

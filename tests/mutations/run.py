@@ -125,6 +125,12 @@ MUTATIONS = [
      "            let _ = dir.remove(UNFINISHED_NAME);", "", "cargo test --features sim --lib store_file"),
     ("each store sorts names alike", "security", "src/recovery.rs",
      "    xxh3_64(store.bytes())", "    store.bytes().len() as u64", SIM.format("model")),
+    ("whoever needs a segment waits for one that is made at leisure", "I9", "src/wal/spares.rs",
+     "        if awaited || self.waiting.load(Ordering::Relaxed) > 0 {", "        if awaited {",
+     "cargo test --no-default-features --features sim --lib commits_come_first"),
+    ("a closed log goes on with its segment", "I9", "src/wal/spares.rs",
+     "        if self.closing.load(Ordering::Relaxed) {", "        if false {",
+     "cargo test --no-default-features --features sim --lib commits_come_first"),
 ]
 
 
