@@ -21,13 +21,13 @@ use super::segment::{filling_name, segment_name};
 use super::zeros::{Haste, fill_with_zeros, new_file_of_zeros};
 use crate::io::{Dir, File};
 
-/// How many old segments are kept for use again, beyond the number of spares made ahead.
+/// How many old segments are kept for use again at least, beyond the number of spares made ahead.
 const POOL_EXTRA: usize = 2;
 
 /// No new segment is shorter, however full the disk is, unless `segment_bytes` is.
 const FLOOR_BYTES: u64 = 1024 * 1024;
 
-/// A new segment takes no more than one part in so many of what is free.
+/// A new segment takes no more than one part in so many of what is free, and neither do many old ones.
 const FREE_PARTS: u64 = 8;
 
 /// All of a segment, where parts of it are counted.
@@ -82,6 +82,8 @@ pub struct Spares {
 struct Shelf {
     /// The segment that appending has reached.
     reached: Ordinal,
+    /// How many were begun since old ones were retired last, and between that and the time before.
+    begun: [usize; 2],
     /// The lengths of those after it that are ready.
     ready: VecDeque<u64>,
     /// Those made and not begun by the writer yet, open: beginning one needs no new descriptor.
@@ -209,6 +211,7 @@ impl Spares {
             closing: AtomicBool::new(false),
             shelf: Mutex::new(Shelf {
                 reached: current,
+                begun: [0; 2],
                 ready: VecDeque::new(),
                 files: VecDeque::new(),
                 next_bytes: 0,
@@ -280,6 +283,7 @@ impl Spares {
         let mut shelf = self.shelf();
         let bytes = shelf.ready.pop_front()?;
         shelf.reached = shelf.reached.next();
+        shelf.begun[0] += 1;
         Some(bytes)
     }
 
@@ -443,8 +447,11 @@ impl Spares {
     /// Takes segments that nothing needs any more: some are kept for use again, the others are removed. What can't be
     /// removed is tried again later: nothing is lost by it but space.
     pub fn retire(&self, segments: &[Ordinal]) {
-        let pool_max = self.ahead.saturating_add(POOL_EXTRA);
+        if segments.is_empty() {
+            return;
+        }
         let mut work = self.work();
+        let pool_max = self.pool_max();
         for &ordinal in segments {
             let bytes = self.dir.open(&segment_name(ordinal)).and_then(|file| file.len()).unwrap_or(0);
             let bytes = bytes - bytes % self.alignment;
@@ -463,6 +470,20 @@ impl Spares {
         }
         drop(work);
         self.space_was_freed();
+    }
+
+    /// How many old segments are kept: as many as are begun from one snapshot to the next, so that none needs to be
+    /// filled, where the disk has plenty. The log takes no more space by that than it had just before.
+    fn pool_max(&self) -> usize {
+        let begun = {
+            let mut shelf = self.shelf();
+            let most = shelf.begun[0].max(shelf.begun[1]);
+            shelf.begun = [0, shelf.begun[0]];
+            most
+        };
+        let plenty = self.free_to_take().map_or(0, |free| free / FREE_PARTS / self.segment_bytes.max(1));
+        let most = usize::try_from(plenty).unwrap_or(usize::MAX);
+        self.ahead.saturating_add(POOL_EXTRA).max(begun.min(most))
     }
 
     /// Removes segments that nothing needs any more and whose files are not to be used again, durably: an opening would
@@ -596,6 +617,31 @@ mod tests {
     }
 
     #[test]
+    fn as_many_old_segments_are_kept_as_are_used() {
+        let disk = SimDisk::new(0);
+        let spares = Spares::new(disk.dir(), &options(2048, 1), Ordinal::new(20));
+        let kept_of_ten = |begun: u64, free: u64| {
+            (0..begun).for_each(|_| {
+                spares.make().unwrap();
+                spares.begin_next();
+            });
+            (1..=10).for_each(|ordinal| disk.write_file(&segment_name(Ordinal::new(ordinal)), &[7; 2048]));
+            disk.set_capacity(Some(disk.used() + free));
+            spares.retire(&(1..=10).map(Ordinal::new).collect::<Vec<_>>());
+            disk.set_capacity(None);
+            let work = std::mem::take(&mut *spares.work());
+            disk.files().iter().for_each(|name| disk.dir().remove(name).unwrap());
+            work.pool.len()
+        };
+        let plenty = 1 << 30;
+        assert_eq!(kept_of_ten(0, plenty), 3);
+        assert_eq!(kept_of_ten(7, plenty), 7);
+        assert_eq!(kept_of_ten(1, plenty), 7, "it may be more again");
+        assert_eq!(kept_of_ten(1, plenty), 3);
+        assert_eq!(kept_of_ten(9, 70_000), 4, "an eighth of what is free");
+    }
+
+    #[test]
     fn short_old_segments_are_used_where_there_is_no_other() {
         const KIB: usize = 1024;
         let disk = SimDisk::new(0);
@@ -630,7 +676,7 @@ mod tests {
         assert_eq!(spares.haste(0, 2048), Haste::Later, "there is one that is ready");
         std::thread::scope(|scope| {
             let held = spares.work();
-            scope.spawn(|| spares.retire(&[]));
+            scope.spawn(|| spares.retire(&[Ordinal::new(1)]));
             while spares.waiting.load(Ordering::Relaxed) == 0 {
                 std::thread::yield_now();
             }
