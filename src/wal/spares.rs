@@ -24,6 +24,9 @@ use crate::io::{Dir, File};
 /// How many old segments are kept for use again at least, beyond the number of spares made ahead.
 const POOL_EXTRA: usize = 2;
 
+/// And at most.
+const POOL_MAX: u64 = 8;
+
 /// No new segment is shorter, however full the disk is, unless `segment_bytes` is.
 const FLOOR_BYTES: u64 = 1024 * 1024;
 
@@ -482,7 +485,7 @@ impl Spares {
             most
         };
         let plenty = self.free_to_take().map_or(0, |free| free / FREE_PARTS / self.segment_bytes.max(1));
-        let most = usize::try_from(plenty).unwrap_or(usize::MAX);
+        let most = usize::try_from(plenty.min(POOL_MAX)).unwrap_or(0);
         self.ahead.saturating_add(POOL_EXTRA).max(begun.min(most))
     }
 
@@ -639,6 +642,7 @@ mod tests {
         assert_eq!(kept_of_ten(1, plenty), 7, "it may be more again");
         assert_eq!(kept_of_ten(1, plenty), 3);
         assert_eq!(kept_of_ten(9, 70_000), 4, "an eighth of what is free");
+        assert_eq!(kept_of_ten(9, plenty), 8, "and no more than that");
     }
 
     #[test]
