@@ -89,6 +89,7 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         self.shared.bell.close();
+        self.shared.spares.hurry();
         self.shared.snapshots.close();
         self.shared.timer.close();
         self.shared.verifier.close();

@@ -71,6 +71,8 @@ pub struct Spares {
     kept_free: AtomicU64,
     /// How much of the segment that appending has reached is used, in parts of [`WHOLE`].
     used: AtomicU64,
+    /// Whether anything was committed since that was asked last.
+    busy: AtomicBool,
     closing: AtomicBool,
     /// Held for moments only, and never during I/O: whoever has the engine's lock takes it.
     shelf: Mutex<Shelf>,
@@ -211,6 +213,7 @@ impl Spares {
             ahead: usize::try_from(options.spares).unwrap_or(usize::MAX),
             kept_free: AtomicU64::new(0),
             used: AtomicU64::new(0),
+            busy: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             shelf: Mutex::new(Shelf {
                 reached: current,
@@ -293,10 +296,11 @@ impl Spares {
     /// Appending has come so far in its segment.
     pub(super) fn appended(&self, offset: u64, file_bytes: u64) {
         self.used.store(offset.saturating_mul(WHOLE) / file_bytes.max(1), Ordering::Relaxed);
+        self.busy.store(true, Ordering::Relaxed);
     }
 
-    /// How soon zeros are needed in a segment of that many bytes, of which so many are made. In time, one is made in step with
-    /// how the one before it is used up, twice as fast.
+    /// How soon zeros are needed in a segment of that many bytes, of which so many are made. Where commits go on, it is
+    /// made in step with how the one before it is used up, twice as fast.
     fn haste(&self, made: u64, bytes: u64) -> Haste {
         if self.closing.load(Ordering::Relaxed) {
             return Haste::Never;
@@ -308,9 +312,10 @@ impl Spares {
         }
         let made = made.saturating_mul(WHOLE) / bytes.max(1);
         let wanted = self.used.load(Ordering::Relaxed) * 2;
-        if !shelf.ready.is_empty() || made >= wanted + WHOLE / 8 {
+        let early = !shelf.ready.is_empty() || made >= wanted + WHOLE / 8;
+        if early && self.busy.swap(false, Ordering::Relaxed) {
             Haste::Later
-        } else if made >= wanted {
+        } else if early || made >= wanted {
             Haste::Soon
         } else {
             Haste::Now
@@ -543,6 +548,11 @@ impl Spares {
             .replace(['\r', '\n'], " ")
     }
 
+    /// Somebody waits for a segment in the making, and from now on for each.
+    pub fn hurry(&self) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Gives up a segment in the making; none is made from now on.
     pub fn close(&self) {
         let closed = io::Error::other("the log was closed");
@@ -665,11 +675,9 @@ mod tests {
     fn commits_come_first_unless_the_next_segment_is_late_or_awaited() {
         let disk = SimDisk::new(0);
         let spares = Spares::new(disk.dir(), &options(2048, 1), Ordinal::new(5));
-        assert_eq!(
-            [0, 256].map(|made| spares.haste(made, 2048)),
-            [Haste::Soon, Haste::Later],
-            "nothing is used yet"
-        );
+        assert_eq!([0, 256].map(|made| spares.haste(made, 2048)), [Haste::Soon; 2], "there are no commits");
+        spares.appended(0, 4096);
+        assert_eq!([0, 256].map(|made| spares.haste(made, 2048)), [Haste::Soon, Haste::Later]);
         spares.appended(1024, 4096);
         assert_eq!([1023, 1024].map(|made| spares.haste(made, 2048)), [Haste::Now, Haste::Soon]);
         assert_eq!([1279, 1280].map(|made| spares.haste(made, 2048)), [Haste::Soon, Haste::Later]);
@@ -687,9 +695,14 @@ mod tests {
             assert_eq!(spares.haste(0, 2048), Haste::Now, "somebody waits for whoever makes it");
             drop(held);
         });
+        spares.appended(4096, 4096);
         assert_eq!(spares.haste(0, 2048), Haste::Later, "whoever waited has been served");
         spares.begin_next();
         assert_eq!(spares.haste(0, 2048), Haste::Now);
+        spares.appended(512, 2048);
+        assert_eq!(spares.haste(2000, 2048), Haste::Later);
+        spares.hurry();
+        assert_eq!(spares.haste(2000, 2048), Haste::Now);
         spares.close();
         assert_eq!(spares.haste(0, 2048), Haste::Never);
     }
