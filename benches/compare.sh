@@ -570,7 +570,7 @@ run_row() {
         table_line "*its CPU per XADD, server (less is better)*" \
             "${cpu[claimlog]}" "${cpu[always]}" "${cpu[nolog]:-}" " us" ""
     fi
-    if [[ $row == xadd_50* ]]; then
+    if [ -n "$client" ] && [ "$row" != xadd_1 ]; then
         table_line "*what the processors would carry if none of them were ever idle*" \
             "${carried[claimlog]}" "${carried[always]}" "${carried[nolog]:-}" "$unit" ""
     fi

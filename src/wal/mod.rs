@@ -29,6 +29,7 @@ mod error;
 mod frame;
 #[cfg(feature = "sim")]
 mod fuzz;
+mod old_segments;
 mod open;
 mod place;
 mod read;

@@ -16,21 +16,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::LogOptions;
 use super::buffer::{Room, Use, reserve_bytes};
 use super::error::LogError;
+use super::old_segments::{OldSegment, OldSegments};
 use super::place::Ordinal;
 use super::segment::{filling_name, segment_name};
 use super::zeros::{Haste, fill_with_zeros, new_file_of_zeros};
 use crate::io::{Dir, File};
 
-/// How many old segments are kept for use again at least, beyond the number of spares made ahead.
-const POOL_EXTRA: usize = 2;
-
-/// And at most.
-const POOL_MAX: u64 = 8;
-
 /// No new segment is shorter, however full the disk is, unless `segment_bytes` is.
 const FLOOR_BYTES: u64 = 1024 * 1024;
 
-/// A new segment takes no more than one part in so many of what is free, and neither do many old ones.
+/// A new segment takes no more than one part in so many of what is free.
 const FREE_PARTS: u64 = 8;
 
 /// All of a segment, where parts of it are counted.
@@ -87,8 +82,8 @@ pub struct Spares {
 struct Shelf {
     /// The segment that appending has reached.
     reached: Ordinal,
-    /// How many were begun since old ones were retired last, and between that and the time before.
-    begun: [usize; 2],
+    /// How many were begun since old ones were retired last.
+    begun: usize,
     /// The lengths of those after it that are ready.
     ready: VecDeque<u64>,
     /// Those made and not begun by the writer yet, open: beginning one needs no new descriptor.
@@ -124,8 +119,7 @@ enum Task {
 /// What is kept while segments are made.
 #[derive(Debug, Default)]
 struct Work {
-    /// Old segments that nothing needs any more, and how long they are.
-    pool: Vec<(Ordinal, u64)>,
+    old: OldSegments,
     /// A failure after which nobody knows what names are durable.
     failed: Option<LogError>,
 }
@@ -217,7 +211,7 @@ impl Spares {
             closing: AtomicBool::new(false),
             shelf: Mutex::new(Shelf {
                 reached: current,
-                begun: [0; 2],
+                begun: 0,
                 ready: VecDeque::new(),
                 files: VecDeque::new(),
                 next_bytes: 0,
@@ -289,7 +283,7 @@ impl Spares {
         let mut shelf = self.shelf();
         let bytes = shelf.ready.pop_front()?;
         shelf.reached = shelf.reached.next();
-        shelf.begun[0] += 1;
+        shelf.begun += 1;
         Some(bytes)
     }
 
@@ -383,8 +377,8 @@ impl Spares {
         let free = self.free_to_take();
         let mut wanted = lengths(self.segment_bytes, least, free, self.alignment).peekable();
         let preferred = wanted.peek().copied().unwrap_or(least);
-        let long_enough = |pool: &[(Ordinal, u64)]| pool.iter().position(|(_, bytes)| *bytes >= preferred);
-        let mut from = long_enough(&work.pool).map(|at| work.pool.swap_remove(at)).map(in_pool);
+        let named = |old: OldSegment| (segment_name(old.ordinal), old.bytes);
+        let mut from = work.old.take(preferred).map(named);
         let mut error = None;
         while from.is_none()
             && let Some(bytes) = wanted.next()
@@ -405,9 +399,7 @@ impl Spares {
         }
         if from.is_none() {
             // Better a short old one than none.
-            let longest = (0..work.pool.len()).max_by_key(|at| work.pool[*at].1);
-            let longest = longest.filter(|at| work.pool[*at].1 >= least);
-            from = longest.map(|at| work.pool.swap_remove(at)).map(in_pool);
+            from = work.old.take_longest(least).map(named);
         }
         let Some((from, bytes)) = from else {
             return Ok(Err(error.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
@@ -459,39 +451,22 @@ impl Spares {
             return;
         }
         let mut work = self.work();
-        let pool_max = self.pool_max();
+        let begun = std::mem::take(&mut self.shelf().begun);
+        let most = work.old.most(begun, self.ahead, self.segment_bytes, self.free_to_take());
         for &ordinal in segments {
             let bytes = self.dir.open(&segment_name(ordinal)).and_then(|file| file.len()).unwrap_or(0);
             let bytes = bytes - bytes % self.alignment;
             // Others are of use on a full disk only. What was made for one large batch is not kept even there.
             let usable = bytes >= self.floor_bytes && bytes <= self.segment_bytes.saturating_mul(2);
             if bytes == self.segment_bytes || (usable && self.space_is_short()) {
-                work.pool.push((ordinal, bytes));
+                work.old.keep(OldSegment { ordinal, bytes });
             } else {
                 self.remove(ordinal);
             }
         }
-        while work.pool.len() > pool_max {
-            let shortest = (0..work.pool.len()).min_by_key(|at| work.pool[*at].1).unwrap_or(0);
-            let (ordinal, _) = work.pool.swap_remove(shortest);
-            self.remove(ordinal);
-        }
+        work.old.surplus(most).for_each(|ordinal| self.remove(ordinal));
         drop(work);
         self.space_was_freed();
-    }
-
-    /// How many old segments are kept: as many as are begun from one snapshot to the next, so that none needs to be
-    /// filled, where the disk has plenty. The log takes no more space by that than it had just before.
-    fn pool_max(&self) -> usize {
-        let begun = {
-            let mut shelf = self.shelf();
-            let most = shelf.begun[0].max(shelf.begun[1]);
-            shelf.begun = [0, shelf.begun[0]];
-            most
-        };
-        let plenty = self.free_to_take().map_or(0, |free| free / FREE_PARTS / self.segment_bytes.max(1));
-        let most = usize::try_from(plenty.min(POOL_MAX)).unwrap_or(0);
-        self.ahead.saturating_add(POOL_EXTRA).max(begun.min(most))
     }
 
     /// Removes segments that nothing needs any more and whose files are not to be used again, durably: an opening would
@@ -574,10 +549,6 @@ impl Spares {
     }
 }
 
-fn in_pool((ordinal, bytes): (Ordinal, u64)) -> (String, u64) {
-    (segment_name(ordinal), bytes)
-}
-
 #[cfg(all(test, feature = "sim"))]
 mod tests {
     use super::*;
@@ -642,17 +613,13 @@ mod tests {
             disk.set_capacity(Some(disk.used() + free));
             spares.retire(&(1..=10).map(Ordinal::new).collect::<Vec<_>>());
             disk.set_capacity(None);
-            let work = std::mem::take(&mut *spares.work());
+            let mut work = std::mem::take(&mut *spares.work());
             disk.files().iter().for_each(|name| disk.dir().remove(name).unwrap());
-            work.pool.len()
+            work.old.surplus(0).count()
         };
-        let plenty = 1 << 30;
-        assert_eq!(kept_of_ten(0, plenty), 3);
-        assert_eq!(kept_of_ten(7, plenty), 7);
-        assert_eq!(kept_of_ten(1, plenty), 7, "it may be more again");
-        assert_eq!(kept_of_ten(1, plenty), 3);
+        assert_eq!(kept_of_ten(0, 1 << 30), 3);
+        assert_eq!(kept_of_ten(7, 1 << 30), 7);
         assert_eq!(kept_of_ten(9, 70_000), 4, "an eighth of what is free");
-        assert_eq!(kept_of_ten(9, plenty), 8, "and no more than that");
     }
 
     #[test]
