@@ -15,7 +15,9 @@ It works in --dir, which must be on the disk to be measured.
 """
 
 import argparse
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,9 +31,12 @@ REDIS = ("redis", "rewritten")
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """None of those that the kernel gives out itself: while the server is down, a connection could get its port."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def command(*words):

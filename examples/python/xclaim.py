@@ -10,7 +10,9 @@ Everything is done twice: over RESP3, which redis-py speaks by default, and over
 non-zero status as soon as something is not as it must be.
 """
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -23,14 +25,21 @@ import redis
 STREAM, GROUP = "orders", "packers"
 
 
+def free_port():
+    """None of those that the kernel gives out itself: while the server is down, a connection could get its port."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """A claimlog process on a directory of its own."""
 
     def __init__(self, binary, directory):
         self.binary, self.directory = binary, directory
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.process = None
 
     def start(self):

@@ -1,7 +1,7 @@
 //! What every test from the outside needs: a raw RESP client, servers that die with the test, a seeded rng.
 //!
 //! Nothing in here knows claimlog's library: it speaks to a process over a socket, as a user would.
-#![allow(dead_code, reason = "each test binary uses its own part of this module")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses its own part of this module")]
 
 pub(crate) mod abuse;
 pub(crate) mod features;

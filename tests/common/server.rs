@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -156,7 +157,11 @@ impl Server {
         let end = Instant::now() + patience;
         loop {
             // Another process may have got the port that was free.
-            let ours = self.kind == Kind::Redis || self.output().contains("listening on");
+            let says = match self.kind {
+                Kind::Claimlog => "listening on",
+                Kind::Redis => "Ready to accept connections",
+            };
+            let ours = self.output().contains(says);
             if ours
                 && let Ok(mut client) = Client::connect(self.port)
                 && client.call(&["PING"]).is_ok_and(|reply| reply == Value::Simple(b"PONG".to_vec()))
@@ -215,9 +220,16 @@ impl Drop for Server {
     }
 }
 
-/// A loopback port that was free a moment ago.
+/// A loopback port that was free a moment ago, and that nobody gets who asks the kernel for any: neither a connection
+/// nor a server on port 0 can be there before ours is, or while it is down.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    loop {
+        let random = RandomState::new().hash_one(());
+        let port = u16::try_from(10_000 + random % 22_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The redis-server of `CLAIMLOG_TEST_REDIS` or of the PATH, if there is one.

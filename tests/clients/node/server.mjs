@@ -37,14 +37,25 @@ export function leftOut(has) {
   return absent.length ? `; not there yet: ${absent.join(', ')}` : '';
 }
 
+// None of those that the kernel gives out itself: while the server is down, a connection that looks for it could get
+// its port.
+async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const probe = createServer().listen(port, '127.0.0.1');
+    const free = await new Promise((done) => {
+      probe.once('listening', () => probe.close(() => done(true)));
+      probe.once('error', () => done(false));
+    });
+    if (free) return port;
+  }
+}
+
 export class Server {
   static async start() {
     const server = new Server();
     server.dir = mkdtempSync(join(tmpdir(), 'clients-'));
-    const probe = createServer().listen(0, '127.0.0.1');
-    await new Promise((listening) => probe.once('listening', listening));
-    server.port = probe.address().port;
-    await new Promise((closed) => probe.close(closed));
+    server.port = await freePort();
     await server.up();
     // Whatever ends this program ends the server too.
     process.once('exit', () => {

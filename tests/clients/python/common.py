@@ -1,6 +1,8 @@
 """What the Python programs share: a server that can be killed, and checks that end the program."""
 
+import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,14 +27,21 @@ FEATURES = {
 }
 
 
+def free_port():
+    """None of those that the kernel gives out itself: while the server is down, a connection could get its port."""
+    while True:
+        port = random.randrange(10_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Server:
     """A server process on a directory of its own, gone with the `with` block."""
 
     def __enter__(self):
         self.own = tempfile.TemporaryDirectory(prefix="clients-")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.start()
         return self
 

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +21,7 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Outcome<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = free_port();
         let dir = tempfile::Builder::new().prefix("clients-").tempdir()?;
         let mut server = Self { port, process: spawn(port, &dir)?, dir };
         server.wait()?;
@@ -58,6 +59,13 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// None of those that the kernel gives out itself: while the server is down, a connection that looks for it could get
+/// its port.
+fn free_port() -> u16 {
+    let ports = (0..).map(|_| 10_000 + (RandomState::new().hash_one(()) % 22_000) as u16);
+    ports.into_iter().find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap_or_default()
 }
 
 fn spawn(port: u16, dir: &TempDir) -> Outcome<Child> {
