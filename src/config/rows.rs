@@ -253,8 +253,16 @@ pub(crate) fn row(name: &[u8]) -> Option<&'static Row> {
 /// Gives a setting another value, or says why not. The texts are Redis's.
 pub(crate) fn change(row: &Row, config: &mut Config, value: &str) -> Result<(), String> {
     match row.set {
-        Set::Fixed if value.eq_ignore_ascii_case(&(row.get)(config)) => Ok(()),
-        Set::Fixed => Err(format!("this can't be changed here, it is '{}'", (row.get)(config))),
+        Set::Fixed => {
+            let is = (row.get)(config);
+            if value.eq_ignore_ascii_case(&is) {
+                Ok(())
+            } else if as_switch(&is).is_some() && as_switch(value).is_none() {
+                Err(NO_SWITCH.into())
+            } else {
+                Err(format!("this can't be changed here, it is '{is}'"))
+            }
+        }
         Set::Number(least, most, put) => {
             put(config, number(value, least, most)?.cast_unsigned());
             Ok(())
@@ -265,15 +273,20 @@ pub(crate) fn change(row: &Row, config: &mut Config, value: &str) -> Result<(), 
             Ok(())
         }
         Set::Switch(put) => {
-            let on = match value.to_ascii_lowercase().as_str() {
-                "yes" => true,
-                "no" => false,
-                _ => return Err("argument must be 'yes' or 'no'".into()),
-            };
-            put(config, on);
+            put(config, as_switch(value).ok_or(NO_SWITCH)?);
             Ok(())
         }
         Set::Text(put) => put(config, value),
+    }
+}
+
+const NO_SWITCH: &str = "argument must be 'yes' or 'no'";
+
+fn as_switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "yes" => Some(true),
+        "no" => Some(false),
+        _ => None,
     }
 }
 
