@@ -16,6 +16,7 @@ pub mod memory_store;
 mod root;
 pub(crate) mod sled_place;
 mod sled_repair;
+mod sled_session;
 mod sled_store;
 #[cfg(test)]
 mod sled_tests;
