@@ -615,8 +615,8 @@ impl Opening<'_> {
             file.write_all_at(offset, &bytes)?;
             offset += bytes.len() as u64;
         }
+        // IMPORTANT: with the sync in there, before the segment gets its name.
         fill_with_zeros(&*file, offset, file_bytes, |_| Haste::Now)?;
-        file.sync_data()?;
         Ok((file, Cursor { ordinal: place.ordinal, offset, file_bytes }))
     }
 

@@ -41,7 +41,8 @@ impl Haste {
     }
 }
 
-/// Writes zeros from `from` to `to`, durably. `haste` is asked again and again, with how far it has come.
+/// Writes zeros from `from` to `to` and syncs the file, with all that was written to it before; also where there is
+/// nothing to fill. `haste` is asked again and again, with how far it has come.
 pub(super) fn fill_with_zeros(
     file: &dyn File,
     from: u64,
@@ -49,7 +50,7 @@ pub(super) fn fill_with_zeros(
     haste: impl Fn(u64) -> Haste,
 ) -> io::Result<()> {
     let mut at = from;
-    while at < to {
+    loop {
         let haste = haste(at);
         if haste == Haste::Never {
             return Err(io::Error::other("the log was closed"));
@@ -61,11 +62,13 @@ pub(super) fn fill_with_zeros(
             at += zeros.len() as u64;
         }
         file.sync_data()?;
-        if at < to && haste.pause() > Duration::ZERO {
+        if at >= to {
+            return Ok(());
+        }
+        if haste.pause() > Duration::ZERO {
             std::thread::sleep(haste.pause());
         }
     }
-    Ok(())
 }
 
 /// Writes a new file of that many zeros, durably but for its name. What is left of it after an error is removed.
