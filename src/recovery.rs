@@ -141,10 +141,11 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
     // Whoever is refused finds the snapshot stores as they were, too, unless it takes these to know.
     wal::check_newest(&dir).map_err(OpenError::Log)?;
     let snapshots = load_snapshot(&options.snapshot_places(&dir), owner, options.threads)?;
-    let Snapshots { state, loaded, slots, proven, warnings } = snapshots;
+    let Snapshots { state, loaded, slots, proven, mut warnings } = snapshots;
     let base = state.applied();
     let mut replay = StateReplay { state, records: 0, batches: 0, bytes: 0, clock, told: began, options };
-    let log_options = wal::LogOptions { read_ahead: options.threads, ..options.log };
+    let saved = slots.iter().map(|slot| slot.seq().unwrap_or(Seq::ZERO)).min().unwrap_or(Seq::ZERO);
+    let log_options = wal::LogOptions { read_ahead: options.threads, saved, ..options.log };
     let log = match wal::open(&dir, &log_options, base, proven, &mut replay) {
         Ok(log) => log,
         Err(error) if !warnings.is_empty() => {
@@ -152,6 +153,8 @@ pub(crate) fn recover(options: &Options) -> Result<Recovered, OpenError> {
         }
         Err(error) => return Err(OpenError::Log(error)),
     };
+    warnings
+        .extend(log.report.unreadable.iter().map(|why| format!("{why}; nothing in that segment was needed")));
     let StateReplay { mut state, records, batches, bytes, .. } = replay;
     let (mut slots, owner) = (slots, log.writer.store());
     // A new store, for one. Names that are there have been sorted.

@@ -178,6 +178,28 @@ fn closing_tells_everyone_who_waits() {
     assert!(engine.visible() >= asked.after, "closing commits what was applied");
 }
 
+/// Whoever waits for the end is woken, also where nobody closes the engine.
+#[test]
+fn dropping_tells_everyone_who_waits_for_the_end() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(&dir);
+    let mut ended = pin!(engine.ended());
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut context = Context::from_waker(&waker);
+    assert!(ended.as_mut().poll(&mut context).is_pending());
+    assert!(!woken.0.load(Ordering::SeqCst));
+    drop(engine);
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(matches!(ended.as_mut().poll(&mut context), Poll::Ready(Error::Closed)));
+}
+
 /// What happens because time passes is written though nobody asks.
 #[test]
 fn an_expiry_goes_to_the_disk_on_its_own() {

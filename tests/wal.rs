@@ -20,6 +20,7 @@ const OPTIONS: LogOptions = LogOptions {
     alignment: 512,
     max_batch_bytes: 64 * 1024,
     spares: 1,
+    saved: Seq::ZERO,
     read_ahead: false,
     new_store_id: || *b"sixteen bytes id",
 };

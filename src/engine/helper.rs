@@ -1,7 +1,8 @@
-//! The helper threads: segments ahead, snapshots, verification, time, the durable mark, `everysec`, and commits for those who wait
-//! asynchronously.
+//! The helper threads: segments ahead, snapshots, verification, time, the durable mark, `everysec`, and commits for
+//! those who wait asynchronously.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::timer::keep_time;
 use super::verifier::keep_verifying;
 use super::{Shared, SyncMode};
+use crate::error::Error;
 use crate::io::real::give_way;
 
 /// When nothing followed a commit for so long, an empty frame carries the mark forward.
@@ -72,17 +74,21 @@ pub(super) struct Helper {
 
 impl Helper {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
-        let engine = || Arc::downgrade(shared);
-        let (log, segments, snapshots, time) = (engine(), engine(), engine(), engine());
-        let verify = engine();
-        let threads = vec![
-            Builder::new().name("claimlog-log".into()).spawn(move || keep_log(&log))?,
-            Builder::new().name("claimlog-segments".into()).spawn(move || keep_segments(&segments))?,
-            Builder::new().name("claimlog-snapshots".into()).spawn(move || keep_snapshots(&snapshots))?,
-            Builder::new().name("claimlog-time".into()).spawn(move || keep_time(&time))?,
-            Builder::new().name("claimlog-verify".into()).spawn(move || keep_verifying(&verify))?,
+        let keepers: [(&str, Keeper); _] = [
+            ("claimlog-log", keep_log),
+            ("claimlog-segments", keep_segments),
+            ("claimlog-snapshots", keep_snapshots),
+            ("claimlog-time", keep_time),
+            ("claimlog-verify", keep_verifying),
         ];
-        Ok(Self { shared: Arc::clone(shared), threads })
+        let mut helper = Self { shared: Arc::clone(shared), threads: Vec::with_capacity(keepers.len()) };
+        for (name, keep) in keepers {
+            let engine = Arc::downgrade(shared);
+            helper
+                .threads
+                .push(Builder::new().name(name.into()).spawn(move || watched(name, &engine, keep))?);
+        }
+        Ok(helper)
     }
 }
 
@@ -99,6 +105,17 @@ impl Drop for Helper {
                 let _ = thread.join();
             }
         }
+    }
+}
+
+/// What a thread does until the engine is closed or gone.
+type Keeper = fn(&Weak<Shared>);
+
+/// A panic in one of the threads ends the engine: whoever waits for what the thread would have done is told (I8).
+fn watched(name: &str, engine: &Weak<Shared>, keep: Keeper) {
+    let panicked = catch_unwind(AssertUnwindSafe(|| keep(engine))).is_err();
+    if panicked && let Some(shared) = engine.upgrade() {
+        shared.fail(&Error::failed(format!("a panic in the thread {name}, which is a bug")));
     }
 }
 

@@ -164,6 +164,14 @@ impl Options {
         }
     }
 
+    /// Runs the threads of an engine on a simulated disk too, instead of what [`Engine::tick`] does.
+    #[cfg(feature = "sim")]
+    #[must_use]
+    pub fn with_threads(mut self) -> Self {
+        self.threads = true;
+        self
+    }
+
     /// When the log is synced; [`SyncMode::Always`] unless said otherwise.
     #[must_use]
     pub fn sync_mode(mut self, mode: SyncMode) -> Self {

@@ -23,6 +23,13 @@ struct Waiting {
     ended: Option<Error>,
 }
 
+/// Whoever waits for the end of an engine that is let go without being closed is told as well.
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end(Error::Closed);
+    }
+}
+
 impl Progress {
     pub(super) fn new(seq: Seq) -> Self {
         Self { visible: seq.get().into(), durable: seq.get().into(), waiting: Mutex::default() }

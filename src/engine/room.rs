@@ -126,12 +126,20 @@ impl Shared {
     }
 
     /// Throws the ballast overboard; says whether there is more space now.
-    pub(crate) fn give_up_ballast(&self) -> bool {
+    fn give_up_ballast(&self) -> bool {
         let freed = self.ballast.give_up();
         if freed {
             self.space_was_freed();
         }
         freed
+    }
+
+    /// Whether there is room, once what is kept for such times was given up as far as that takes: old segments, then the
+    /// ballast.
+    pub(super) fn free_until(&self, there_is_room: impl Fn() -> bool) -> bool {
+        there_is_room()
+            || (self.spares.give_up_old() && there_is_room())
+            || (self.give_up_ballast() && there_is_room())
     }
 
     pub(super) fn log_room(&self) -> LogRoom {

@@ -69,7 +69,7 @@ impl Turn<'_> {
         let Some(store) = &slot.store else { return Ok(()) };
         let since = slot.seq().unwrap_or(Seq::ZERO);
         // IMPORTANT: before the first call, which opens a store that rests. One without a root is no loss.
-        if slot.root.is_some() && !can_open(slot) && !(self.shared.give_up_ballast() && can_open(slot)) {
+        if slot.root.is_some() && !self.shared.free_until(|| can_open(slot)) {
             let (needed_bytes, free_bytes) = (opening_bytes(slot), free_bytes(slot).unwrap_or(0));
             return Err(SnapshotError::NoRoom { store: slot.place.name(), needed_bytes, free_bytes });
         }
@@ -84,7 +84,9 @@ impl Turn<'_> {
 
     /// Asks for room before anything is written: a store that runs out of it is lost as a whole.
     fn check_room(&self, slots: &mut [Slot], at: usize) -> Result<(), SnapshotError> {
-        let elsewhere = slots.iter().enumerate().any(|(number, slot)| number != at && slot.root.is_some());
+        // IMPORTANT: one that was not read yet may be damaged, and what was given up here the only whole one.
+        let safe = |slot: &Slot| slot.root.is_some() && slot.verified;
+        let elsewhere = slots.iter().enumerate().any(|(number, slot)| number != at && safe(slot));
         let slot = &mut slots[at];
         let (live_parts, live_bytes) =
             slot.root.as_ref().map_or((0, 0), |root| (root.part_count, root.bytes));
@@ -103,10 +105,7 @@ impl Turn<'_> {
         self.shared.snapshots.claimed_bytes.store(needed_bytes, Ordering::Relaxed);
         self.shared.keep_room();
         let fits = |slot: &Slot| free_bytes(slot).is_none_or(|free| free >= needed_bytes);
-        if fits(slot) {
-            return Ok(());
-        }
-        if self.shared.give_up_ballast() && fits(slot) {
+        if self.shared.free_until(|| fits(slot)) {
             return Ok(());
         }
         // What was given up here is of little use as long as the other place has a snapshot.

@@ -13,6 +13,8 @@ pub mod sim;
 mod sim_clock;
 #[cfg(feature = "sim")]
 mod sim_rng;
+#[cfg(feature = "sim")]
+mod sim_volatile;
 
 use std::fmt;
 use std::io;

@@ -31,193 +31,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use super::sim_clock::SimClock;
 pub use super::sim_rng::SimRng;
+pub use super::sim_volatile::CrashStyle;
+use super::sim_volatile::{DirOp, FileNo, SECTOR_BYTES, SimContent, SimNames};
 use super::{Dir, File, Held, LockError, LockGuard};
-
-/// What a power cut can tear apart and no more.
-const SECTOR_BYTES: usize = 512;
-
-/// What is left after a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CrashStyle {
-    /// The process died, the machine did not: everything written is seen, what was not synced is still
-    /// volatile.
-    Killed,
-    /// Power was cut, but everything had just reached the disk.
-    Kept,
-    /// Power was cut and everything that was not synced is gone.
-    Lost,
-    /// Power was cut: each unsynced sector and directory operation lost, kept or (sectors) junk, by chance.
-    Mixed,
-    /// Power was cut: late writes and directory operations are there, early ones are not.
-    Reordered,
-}
-
-impl CrashStyle {
-    /// All styles.
-    pub const ALL: [Self; 5] = [Self::Killed, Self::Kept, Self::Lost, Self::Mixed, Self::Reordered];
-}
-
-type Sector = [u8; SECTOR_BYTES];
-type FileNo = u64;
-
-/// What is durable at a sector that was written since.
-#[derive(Clone, Debug)]
-struct Dirty {
-    durable: Box<Sector>,
-    /// The operation that wrote it last.
-    written_at: u64,
-    /// A failed sync took it for written: no later sync makes it durable.
-    forgotten: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct SimContent {
-    now: Vec<u8>,
-    durable_len: usize,
-    dirty: BTreeMap<usize, Dirty>,
-}
-
-impl SimContent {
-    fn sector(&self, index: usize) -> Box<Sector> {
-        let mut sector = Box::new([0; SECTOR_BYTES]);
-        let start = (index * SECTOR_BYTES).min(self.now.len());
-        let end = (start + SECTOR_BYTES).min(self.now.len());
-        sector[..end - start].copy_from_slice(&self.now[start..end]);
-        sector
-    }
-
-    /// Notes what is durable in the sectors of `start..end` before they change.
-    fn touch(&mut self, start: usize, end: usize, op: u64) {
-        if start == end {
-            return;
-        }
-        for index in start / SECTOR_BYTES..=(end - 1) / SECTOR_BYTES {
-            let durable = match self.dirty.remove(&index) {
-                Some(before) => before.durable,
-                None => self.sector(index),
-            };
-            self.dirty.insert(index, Dirty { durable, written_at: op, forgotten: false });
-        }
-    }
-
-    fn write(&mut self, offset: usize, bytes: &[u8], op: u64) {
-        let end = offset + bytes.len();
-        self.touch(offset, end, op);
-        if self.now.len() < end {
-            self.now.resize(end, 0);
-        }
-        self.now[offset..end].copy_from_slice(bytes);
-    }
-
-    fn set_len(&mut self, len: usize, op: u64) {
-        let (low, high) = (len.min(self.now.len()), len.max(self.now.len()));
-        self.touch(low, high, op);
-        self.now.resize(len, 0);
-    }
-
-    fn synced(&mut self) {
-        self.dirty.retain(|_, dirty| dirty.forgotten);
-        self.durable_len = self.now.len();
-    }
-
-    fn sync_failed(&mut self, rng: &mut SimRng) {
-        for dirty in self.dirty.values_mut() {
-            dirty.forgotten |= rng.one_in(2);
-        }
-    }
-
-    fn power_cut(&mut self, style: CrashStyle, watershed: u64, rng: &mut SimRng) {
-        let now_len = self.now.len();
-        let len = match style {
-            CrashStyle::Killed => return,
-            CrashStyle::Kept => now_len,
-            CrashStyle::Lost => self.durable_len,
-            CrashStyle::Mixed | CrashStyle::Reordered => match rng.below(3) {
-                0 => now_len,
-                1 => self.durable_len,
-                _ => {
-                    let (low, high) = (now_len.min(self.durable_len), now_len.max(self.durable_len));
-                    low + usize::try_from(rng.below((high - low) as u64 + 1)).unwrap_or(0)
-                }
-            },
-        };
-        let highest = self.dirty.last_key_value().map_or(0, |(index, _)| (index + 1) * SECTOR_BYTES);
-        self.now.resize(now_len.max(highest).max(len), 0);
-        for (index, dirty) in std::mem::take(&mut self.dirty) {
-            let at = index * SECTOR_BYTES;
-            let target = &mut self.now[at..at + SECTOR_BYTES];
-            let keep = match style {
-                CrashStyle::Killed | CrashStyle::Kept => true,
-                CrashStyle::Lost => false,
-                CrashStyle::Mixed => rng.one_in(2),
-                CrashStyle::Reordered => dirty.written_at >= watershed,
-            };
-            if !keep || dirty.forgotten {
-                target.copy_from_slice(&dirty.durable[..]);
-            }
-            if style == CrashStyle::Mixed && rng.one_in(4) {
-                match rng.below(3) {
-                    0 => target.fill(0),
-                    1 => target.fill_with(|| rng.next_u64().to_le_bytes()[0]),
-                    // Torn within the sector.
-                    _ => {
-                        let from = usize::try_from(rng.below(SECTOR_BYTES as u64)).unwrap_or(0);
-                        target[from..].copy_from_slice(&dirty.durable[from..]);
-                    }
-                }
-            }
-        }
-        self.now.truncate(len);
-        self.durable_len = len;
-    }
-}
-
-#[derive(Clone, Debug)]
-enum DirOp {
-    Create { name: String, file: FileNo },
-    Rename { from: String, to: String, file: FileNo },
-    Remove { name: String, file: FileNo },
-}
-
-#[derive(Clone, Debug, Default)]
-struct SimNames {
-    now: BTreeMap<String, FileNo>,
-    durable: BTreeMap<String, FileNo>,
-    /// Since the last sync of the directory, each with the number of its operation.
-    pending: Vec<(u64, DirOp)>,
-}
-
-impl SimNames {
-    fn apply(names: &mut BTreeMap<String, FileNo>, op: &DirOp) {
-        match op {
-            DirOp::Create { name, file } => {
-                names.insert(name.clone(), *file);
-            }
-            DirOp::Rename { to, file, from } => {
-                names.retain(|name, no| no != file && name != from);
-                names.insert(to.clone(), *file);
-            }
-            DirOp::Remove { name, file } => names.retain(|other, no| other != name && no != file),
-        }
-    }
-
-    fn power_cut(&mut self, style: CrashStyle, watershed: u64, rng: &mut SimRng) {
-        match style {
-            CrashStyle::Killed => return,
-            CrashStyle::Kept => self.durable = self.now.clone(),
-            CrashStyle::Lost => {}
-            CrashStyle::Mixed | CrashStyle::Reordered => {
-                for (at, op) in &self.pending {
-                    if if style == CrashStyle::Mixed { rng.one_in(2) } else { *at >= watershed } {
-                        Self::apply(&mut self.durable, op);
-                    }
-                }
-            }
-        }
-        self.pending.clear();
-        self.now = self.durable.clone();
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Times {
@@ -237,6 +53,11 @@ struct Image {
     fail_sync: Option<(u64, Times)>,
     writes: u64,
     fail_write: Option<u64>,
+    panic_at_write: Option<u64>,
+    /// Files can't be opened nor created.
+    no_descriptors: bool,
+    /// Renaming fails, and changes nothing.
+    no_renames: bool,
     capacity: Option<u64>,
     unreadable: BTreeSet<FileNo>,
     rng: SimRng,
@@ -249,6 +70,10 @@ impl Image {
 
     fn alive(&self) -> io::Result<()> {
         if self.crashed() { Err(io::Error::other("simulated crash")) } else { Ok(()) }
+    }
+
+    fn descriptor(&self) -> io::Result<()> {
+        if self.no_descriptors { Err(io::Error::other("simulated: too many open files")) } else { Ok(()) }
     }
 
     /// Counts a mutating operation; says how it ends: with an error if the crash falls on it.
@@ -329,6 +154,9 @@ impl SimDisk {
             fail_sync: None,
             writes: 0,
             fail_write: None,
+            panic_at_write: None,
+            no_descriptors: false,
+            no_renames: false,
             capacity: None,
             unreadable: BTreeSet::new(),
             rng: SimRng::new(seed),
@@ -401,6 +229,9 @@ impl SimDisk {
             fail_sync: None,
             writes: 0,
             fail_write: None,
+            panic_at_write: None,
+            no_descriptors: false,
+            no_renames: false,
             capacity: None,
             rng,
             ..image
@@ -426,6 +257,22 @@ impl SimDisk {
     pub fn fail_write(&self, n: u64) {
         let mut image = self.image();
         image.fail_write = Some(image.writes + n);
+    }
+
+    /// Lets the `n`-th write from now (1 is the next) panic, and all after it.
+    pub fn panic_at_write(&self, n: u64) {
+        let mut image = self.image();
+        image.panic_at_write = Some(image.writes + n);
+    }
+
+    /// Lets every opening and creation of a file fail, as where descriptors have run out, or no more.
+    pub fn run_out_of_descriptors(&self, out: bool) {
+        self.image().no_descriptors = out;
+    }
+
+    /// Lets every renaming fail for want of space, and change nothing, or no more.
+    pub fn refuse_renames(&self, refuse: bool) {
+        self.image().no_renames = refuse;
     }
 
     /// Gives the disk `bytes` for all files together, and `StorageFull` beyond; `None` takes the limit away.
@@ -547,6 +394,7 @@ impl Dir for SimDir {
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut image = self.disk.image();
         image.alive()?;
+        image.descriptor()?;
         if self.find(&image, name).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -560,6 +408,7 @@ impl Dir for SimDir {
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let image = self.disk.image();
         image.alive()?;
+        image.descriptor()?;
         self.find(&image, name).map(|file| self.handle(file))
     }
 
@@ -567,6 +416,9 @@ impl Dir for SimDir {
         let mut image = self.disk.image();
         image.alive()?;
         let file = self.find(&image, from)?;
+        if image.no_renames {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         image.dir_op(&self.path, DirOp::Rename { from: from.to_owned(), to: to.to_owned(), file })
     }
 
@@ -670,6 +522,7 @@ impl File for SimFile {
         let offset = index(offset)?;
         let mut outcome = image.begin()?;
         image.writes += 1;
+        assert!(image.panic_at_write.is_none_or(|at| image.writes < at), "simulated panic");
         if outcome.is_ok() && image.fail_write == Some(image.writes) {
             outcome = Err(io::Error::other("simulated write error"));
         }

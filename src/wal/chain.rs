@@ -66,6 +66,8 @@ pub(super) struct Survey {
     pub(super) dir: Arc<dyn Dir>,
     /// By ordinal.
     pub(super) files: Vec<Found>,
+    /// Those that can't be read, and why.
+    unreadable: Vec<(Ordinal, OpenError)>,
 }
 
 /// The files of a log by what they are.
@@ -73,6 +75,8 @@ pub(super) struct Survey {
 pub(super) struct Chain {
     /// The segments that count, oldest first. The last one is the newest.
     pub(super) links: Vec<Link>,
+    /// Whether they begin with the store's first one.
+    pub(super) whole: bool,
     /// The first of them that is needed after the snapshot.
     pub(super) needed_from: usize,
     /// Older segments that are kept as they are, until they are cut.
@@ -88,14 +92,37 @@ pub(super) struct Chain {
 impl Survey {
     pub(super) fn of(dir: &Arc<dyn Dir>) -> Result<Self, OpenError> {
         let names = dir.list().map_err(while_opening("listing the segments", dir.path()))?;
-        let mut files = Vec::new();
+        let (mut files, mut unreadable) = (Vec::new(), Vec::new());
         for name in names {
-            if let Some(ordinal) = ordinal_of(&name) {
-                files.push(Found::read(dir, &name, ordinal)?);
+            let Some(ordinal) = ordinal_of(&name) else { continue };
+            match Found::read(dir, &name, ordinal) {
+                Ok(found) => files.push(found),
+                Err(error @ OpenError::NewerFormat { .. }) => return Err(error),
+                Err(error) => unreadable.push((ordinal, error)),
             }
         }
         files.sort_by_key(|found| found.ordinal);
-        Ok(Self { dir: Arc::clone(dir), files })
+        unreadable.sort_by_key(|(ordinal, _)| *ordinal);
+        Ok(Self { dir: Arc::clone(dir), files, unreadable })
+    }
+
+    /// Whether there is no segment at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.files.is_empty() && self.unreadable.is_empty()
+    }
+
+    /// What to tell about those that can't be read.
+    pub(super) fn unreadable(&self) -> Vec<String> {
+        self.unreadable.iter().map(|(_, error)| error.to_string()).collect()
+    }
+
+    /// The error of an unreadable segment from that one on, if there is any. It may be the newest one, or hide that
+    /// something newer is missing.
+    fn unreadable_from(&self, from: Ordinal) -> Result<(), OpenError> {
+        self.unreadable
+            .iter()
+            .find(|(ordinal, _)| *ordinal >= from)
+            .map_or(Ok(()), |(_, error)| Err(error.again()))
     }
 
     fn damage(&self, case: verdict::Case, ordinal: Ordinal) -> Damage {
@@ -158,9 +185,11 @@ impl Survey {
 
     /// Sorts the files out. `base` is the last batch that the snapshot holds.
     pub(super) fn chain(&self, store: Option<&StoreFile>, base: Seq) -> Result<Chain, OpenError> {
-        let (top, header) = self.newest(store)?;
+        let newest = self.newest(store);
+        self.unreadable_from(newest.as_ref().map_or(Ordinal::new(0), |(found, _)| found.ordinal))?;
+        let (top, header) = newest?;
         let mut links = vec![Link { found: top.clone(), header, end: None }];
-        let mut needed = None;
+        let (mut needed, mut whole) = (None, false);
         let mut floor = top.ordinal;
         loop {
             let newer = &links[links.len() - 1];
@@ -172,7 +201,10 @@ impl Survey {
                     floor = link.found.ordinal;
                     links.push(link);
                 }
-                Ok(None) => break,
+                Ok(None) => {
+                    whole = true;
+                    break;
+                }
                 // What is below the snapshot is not needed.
                 Err(_) if needed.is_some() => break,
                 Err(damage) => return Err(damage),
@@ -184,10 +216,20 @@ impl Survey {
         let counts = |ordinal| links.iter().any(|link| link.found.ordinal == ordinal);
         let (older, newer): (Vec<&Found>, Vec<&Found>) =
             self.files.iter().partition(|found| found.ordinal < floor);
+        let unreadable = |old: bool| {
+            let ordinals = self.unreadable.iter().map(|(ordinal, _)| *ordinal);
+            ordinals.filter(move |ordinal| (*ordinal < floor) == old)
+        };
+        let older = older.iter().map(|f| (f.ordinal, f.header.map(|h| h.first_seq)));
+        let mut older: Vec<_> = older.chain(unreadable(true).map(|ordinal| (ordinal, None))).collect();
+        older.sort_unstable_by_key(|(ordinal, _)| *ordinal);
+        let idle = newer.iter().map(|f| f.ordinal).filter(|ordinal| !counts(*ordinal));
+        let idle = idle.chain(unreadable(false)).collect();
         Ok(Chain {
+            whole,
             needed_from,
-            older: older.iter().map(|f| (f.ordinal, f.header.map(|h| h.first_seq))).collect(),
-            idle: newer.iter().map(|f| f.ordinal).filter(|ordinal| !counts(*ordinal)).collect(),
+            older,
+            idle,
             highest: self.files.last().map_or(Ordinal::new(0), |found| found.ordinal),
             next: self.find(top.ordinal.next()).cloned(),
             links,
@@ -206,6 +248,9 @@ impl Survey {
             return if begins { Ok(None) } else { Err(damage().into()) };
         }
         let Some(found) = self.find(ordinal) else {
+            if let Some((_, error)) = self.unreadable.iter().find(|(unreadable, _)| *unreadable == ordinal) {
+                return Err(error.again());
+            }
             let any_older = self.files.iter().any(|f| f.ordinal < ordinal && f.header.is_some());
             let case = if any_older { verdict::SEGMENT_MISSING } else { verdict::START_MISSING };
             return Err(self

@@ -139,6 +139,24 @@ impl fmt::Display for Damage {
     }
 }
 
+impl OpenError {
+    /// The same again.
+    pub(super) fn again(&self) -> Self {
+        match self {
+            Self::Options(why) => Self::Options(why),
+            Self::Io { doing, path, source } => {
+                let same = || io::Error::new(source.kind(), source.to_string());
+                let source = source.raw_os_error().map_or_else(same, io::Error::from_raw_os_error);
+                Self::Io { doing, path: path.clone(), source }
+            }
+            Self::Damage(damage) => Self::Damage(damage.clone()),
+            Self::NewerFormat { path, found, known } => {
+                Self::NewerFormat { path: path.clone(), found: *found, known: *known }
+            }
+        }
+    }
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

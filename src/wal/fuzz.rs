@@ -16,6 +16,7 @@ const OPTIONS: LogOptions = LogOptions {
     alignment: 512,
     max_batch_bytes: 4096,
     spares: 1,
+    saved: Seq::ZERO,
     read_ahead: false,
     new_store_id: || [7; 16],
 };

@@ -80,6 +80,9 @@ pub struct LogOptions {
     pub spares: u32,
     /// Whether an opening reads ahead of the replay, in a thread of its own.
     pub read_ahead: bool,
+    /// Each snapshot that is there has all batches up to this one, zero if there is one that has not or can't be asked:
+    /// where the disk is full, an opening may remove what lies before and is of no use without a snapshot.
+    pub saved: Seq,
     /// Where a new store's id comes from.
     pub new_store_id: fn() -> [u8; 16],
 }
@@ -92,6 +95,7 @@ impl Default for LogOptions {
             max_batch_bytes: 512 * 1024 * 1024,
             spares: 1,
             read_ahead: false,
+            saved: Seq::ZERO,
             new_store_id: random_store_id,
         }
     }

@@ -61,6 +61,8 @@ pub struct Report {
     pub rewritten: u64,
     /// The torn end that was cut off, if there was one.
     pub cut: Option<Cut>,
+    /// Segments that could not be read, and why. Nothing in them was needed.
+    pub unreadable: Vec<String>,
 }
 
 /// A torn end.
@@ -95,12 +97,33 @@ struct Past {
     kept: Vec<(Ordinal, Option<Seq>)>,
     /// The first of these that belongs to the log.
     counts_from: Ordinal,
+    /// So many of them, the oldest, are needed by nothing: all snapshots have what is in them, and without a snapshot the
+    /// log can't be read, since what was before them is gone.
+    dead: usize,
     idle: Vec<Ordinal>,
+    /// Those of them that are nothing to the log as it is, so that they may go before this opening is committed.
+    needless: Vec<Ordinal>,
     /// Files that are longer than an opening found them to be.
     overlong: Vec<(Arc<dyn File>, u64, PathBuf)>,
 }
 
 impl Past {
+    /// How many of the files that are kept have no batch after that one.
+    fn kept_before(&self, saved: Seq) -> usize {
+        let begins_by_then = |first_seq: Option<Seq>| first_seq.is_some_and(|seq| seq <= saved.next());
+        self.kept.iter().rposition(|(_, first_seq)| begins_by_then(*first_seq)).unwrap_or(0)
+    }
+
+    /// Takes one of the files out that nothing needs, whatever becomes of this opening.
+    fn needless(&mut self) -> Option<Ordinal> {
+        if let Some(ordinal) = self.needless.pop() {
+            self.idle.retain(|idle| *idle != ordinal);
+            return Some(ordinal);
+        }
+        self.dead = self.dead.checked_sub(1)?;
+        Some(self.kept.remove(0).0)
+    }
+
     /// The payload of a frame of the tail, read again.
     fn payload(&self, frame: &Frame) -> io::Result<Vec<u8>> {
         let FrameHeader { offset, payload_bytes, payload_crc, .. } = frame.header;
@@ -141,17 +164,21 @@ pub fn open(
     let store = StoreFile::read(data_dir)?;
     let survey = Survey::of(&log_dir)?;
     let proven = base.max(proven_by_snapshot);
-    if survey.files.is_empty() && (store.is_some() || proven > Seq::ZERO) {
+    if survey.is_empty() && (store.is_some() || proven > Seq::ZERO) {
         return Err(Damage::new(verdict::LOG_MISSING, log_dir.path()).seq(proven.next()).into());
     }
     let mut report = Report::default();
-    let past = if survey.files.is_empty() {
+    let past = if survey.is_empty() {
         None
     } else {
         let chain = survey.chain(store.as_ref(), base)?;
         let ahead = options.read_ahead;
         let reader = Reader { dir: &log_dir, base, proven, ahead, replay, report: &mut report };
-        Some(reader.read(chain)?)
+        let whole = chain.whole;
+        let mut past = reader.read(chain)?;
+        past.dead = if whole { 0 } else { past.kept_before(options.saved) };
+        report.unreadable = survey.unreadable();
+        Some(past)
     };
     if let Some(past) = past.as_ref().filter(|past| store.is_none() && past.touched) {
         // Before STORE is there nothing was ever acknowledged; what was begun then is finished now.
@@ -180,7 +207,7 @@ pub fn check_newest(data_dir: &Arc<dyn Dir>) -> Result<(), OpenError> {
     let Some(store) = StoreFile::read(data_dir)? else { return Ok(()) };
     let log_dir = data_dir.subdir(LOG_DIR).map_err(while_opening("opening the log", data_dir.path()))?;
     let survey = Survey::of(&log_dir)?;
-    if survey.files.is_empty() {
+    if survey.is_empty() {
         return Err(Damage::new(verdict::LOG_MISSING, log_dir.path()).into());
     }
     // A snapshot of everything needs the newest segment only.
@@ -227,6 +254,9 @@ impl Reader<'_> {
         let before = || before.or_else(|| self.glance(&chain.links[chain.needed_from.checked_sub(1)?]));
         let end = proven_end(newest, &found, proof, before);
         let tail = found.frames.iter().filter(|f| f.header.first_seq > end.seq && f.header.batches > 0);
+        // IMPORTANT: not the one after the newest. Where a log says that it goes on, it must be there.
+        let next = newest.found.ordinal.next();
+        let needless = chain.idle.iter().copied().filter(|ordinal| *ordinal != next).collect();
         let (links, mut idle) = (&chain.links, chain.idle);
         let mut kept = chain.older;
         for link in links {
@@ -250,8 +280,10 @@ impl Reader<'_> {
             next_seq: found.next_seq,
             touched: touched || found.next_seq > Seq::new(1),
             kept,
+            dead: 0,
             counts_from: links.first().map_or(Ordinal::new(0), |link| link.found.ordinal),
             idle,
+            needless,
             overlong: overlong.collect(),
             newest: Some((Arc::clone(&newest.found.file), place_of(newest))),
         })
@@ -481,7 +513,7 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn begin(mut self, past: Option<Past>) -> Result<Opened, OpenError> {
-        let past = past.unwrap_or_else(|| self.nothing());
+        let mut past = past.unwrap_or_else(|| self.nothing());
         let (epoch, ordinal) = (past.epoch.next(), past.highest.next());
         let place = Place::new(past.store, epoch, ordinal);
         let header = SegmentHeader {
@@ -494,7 +526,7 @@ impl Opening<'_> {
             alignment: self.options.alignment,
             opening: Some(past.end),
         };
-        let (_, cursor) = self.write_segment(&place, header, &past)?;
+        let (_, cursor) = self.write_segment(&place, header, &mut past)?;
         self.commit(ordinal)?;
         // By its new name, which is what errors will say.
         let name = segment_name(ordinal);
@@ -511,7 +543,6 @@ impl Opening<'_> {
         self.name_store(&store_file, &mut idle)?;
         let spares = Arc::new(Spares::new(Arc::clone(&self.log_dir), self.options, ordinal));
         spares.retire(&idle);
-
         self.report.epoch = epoch;
         self.report.segment = ordinal;
         self.report.rewritten = past.tail.iter().map(|frame| u64::from(frame.header.batches)).sum();
@@ -553,7 +584,9 @@ impl Opening<'_> {
             touched: false,
             kept: Vec::new(),
             counts_from: Ordinal::new(0),
+            dead: 0,
             idle: Vec::new(),
+            needless: Vec::new(),
             overlong: Vec::new(),
         }
     }
@@ -563,7 +596,7 @@ impl Opening<'_> {
         &self,
         place: &Place,
         header: SegmentHeader,
-        past: &Past,
+        past: &mut Past,
     ) -> Result<(Arc<dyn File>, Cursor), OpenError> {
         let block = u64::from(header.alignment);
         let tail_bytes: u64 =
@@ -572,7 +605,8 @@ impl Opening<'_> {
         let name = opening_name(place.ordinal);
         let failed = |e| while_opening("writing the new segment", self.log_dir.path().join(&name))(e);
         let room_max = OPENING_ROOM_BYTES.min(self.options.segment_bytes);
-        // With less and less room, then without the ballast, then as small as it can be: the log can be read.
+        // With less and less room, then without the ballast, then as small as it can be, also in place of what nothing
+        // needs: the log can be read.
         loop {
             let free = self.log_dir.free_bytes().unwrap_or(None);
             for room_bytes in lengths(room_max, OPENING_ROOM_BYTES_MIN.min(room_max), free, block) {
@@ -583,9 +617,26 @@ impl Opening<'_> {
                 }
             }
             if !self.ballast.give_up() {
-                return self.try_segment(place, &header, past, &name, least_bytes).map_err(failed);
+                break;
             }
         }
+        loop {
+            match self.try_segment(place, &header, past, &name, least_bytes) {
+                // `STORE` comes next.
+                Ok(_) if self.has_less_than(store_file::STORE_FILE_BYTES) => {}
+                Err(e) if is_full(&e) => {}
+                outcome => return outcome.map_err(failed),
+            }
+            drop(self.log_dir.remove(&name));
+            let Some(ordinal) = past.needless() else {
+                return Err(failed(io::ErrorKind::StorageFull.into()));
+            };
+            self.log_dir.remove(&segment_name(ordinal)).map_err(failed)?;
+        }
+    }
+
+    fn has_less_than(&self, bytes: usize) -> bool {
+        self.log_dir.free_bytes().unwrap_or(None).is_some_and(|free| free < bytes as u64)
     }
 
     fn try_segment(

@@ -116,6 +116,32 @@ enum Task {
     Lengthen { ordinal: Ordinal, from: u64, to: u64 },
 }
 
+/// What a new segment is made from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Old(OldSegment),
+    /// One filled with zeros.
+    New {
+        bytes: u64,
+    },
+}
+
+impl Source {
+    /// Its name before it is the segment of that number.
+    fn name(self, ordinal: Ordinal) -> String {
+        match self {
+            Self::Old(old) => segment_name(old.ordinal),
+            Self::New { .. } => filling_name(ordinal),
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::Old(OldSegment { bytes, .. }) | Self::New { bytes } => bytes,
+        }
+    }
+}
+
 /// What is kept while segments are made.
 #[derive(Debug, Default)]
 struct Work {
@@ -377,8 +403,7 @@ impl Spares {
         let free = self.free_to_take();
         let mut wanted = lengths(self.segment_bytes, least, free, self.alignment).peekable();
         let preferred = wanted.peek().copied().unwrap_or(least);
-        let named = |old: OldSegment| (segment_name(old.ordinal), old.bytes);
-        let mut from = work.old.take(preferred).map(named);
+        let mut from = work.old.take(preferred).map(Source::Old);
         let mut error = None;
         while from.is_none()
             && let Some(bytes) = wanted.next()
@@ -389,7 +414,7 @@ impl Spares {
             }
             let name = filling_name(ordinal);
             match new_file_of_zeros(&*self.dir, &name, bytes, |at| self.haste(at, bytes)) {
-                Ok(()) => from = Some((name, bytes)),
+                Ok(()) => from = Some(Source::New { bytes }),
                 Err(e) if is_full(&e) => error = Some(e),
                 Err(e) => {
                     error = Some(e);
@@ -399,24 +424,36 @@ impl Spares {
         }
         if from.is_none() {
             // Better a short old one than none.
-            from = work.old.take_longest(least).map(named);
+            from = work.old.take_longest(least).map(Source::Old);
         }
-        let Some((from, bytes)) = from else {
+        let Some(from) = from else {
             return Ok(Err(error.unwrap_or_else(|| io::ErrorKind::StorageFull.into())));
         };
-        let file = match self.dir.open(&from) {
-            Ok(file) => file,
-            Err(e) => return Ok(Err(e)),
+        let name = from.name(ordinal);
+        let opened =
+            self.dir.open(&name).and_then(|file| match self.dir.rename(&name, &segment_name(ordinal)) {
+                Err(e) if is_full(&e) => Err(e),
+                renamed => Ok((file, renamed)),
+            });
+        let (file, renamed) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                // As it was, and to be tried again.
+                match from {
+                    Source::Old(old) => work.old.keep(old),
+                    Source::New { .. } => drop(self.dir.remove(&name)),
+                }
+                return Ok(Err(e));
+            }
         };
         // IMPORTANT: the name is durable before anything that counts is written under it.
-        let renamed = self.dir.rename(&from, &segment_name(ordinal)).and_then(|()| self.dir.sync());
-        if let Err(e) = renamed {
+        if let Err(e) = renamed.and_then(|()| self.dir.sync()) {
             let error = LogError::new("naming a new segment", self.dir.path(), e);
             work.failed = Some(error.clone());
             return Err(error);
         }
         self.shelf().files.push_back((ordinal, file));
-        Ok(Ok(bytes))
+        Ok(Ok(from.bytes()))
     }
 
     /// The file of a segment that the writer begins.
@@ -454,7 +491,10 @@ impl Spares {
         let begun = std::mem::take(&mut self.shelf().begun);
         let most = work.old.most(begun, self.ahead, self.segment_bytes, self.free_to_take());
         for &ordinal in segments {
-            let bytes = self.dir.open(&segment_name(ordinal)).and_then(|file| file.len()).unwrap_or(0);
+            let opened = self.dir.open(&segment_name(ordinal));
+            // One that can't be read is not written to again.
+            let readable = opened.and_then(|file| file.read_at(0, &mut [0]).and_then(|_| file.len()));
+            let bytes = readable.unwrap_or(0);
             let bytes = bytes - bytes % self.alignment;
             // Others are of use on a full disk only. What was made for one large batch is not kept even there.
             let usable = bytes >= self.floor_bytes && bytes <= self.segment_bytes.saturating_mul(2);
@@ -467,6 +507,15 @@ impl Spares {
         work.old.surplus(most).for_each(|ordinal| self.remove(ordinal));
         drop(work);
         self.space_was_freed();
+    }
+
+    /// Removes the old segments that are kept for use again: something else needs their space. Says whether there were
+    /// any.
+    pub fn give_up_old(&self) -> bool {
+        let mut work = self.work();
+        let old: Vec<Ordinal> = work.old.surplus(0).collect();
+        old.iter().for_each(|ordinal| self.remove(*ordinal));
+        !old.is_empty()
     }
 
     /// Removes segments that nothing needs any more and whose files are not to be used again, durably: an opening would
@@ -598,6 +647,28 @@ mod tests {
         assert_eq!(disk.files(), ["0000000006.seg", "0000000007.seg"]);
         assert_eq!([spares.begin_next(), spares.begin_next()], [Some(2048), Some(2048)]);
         assert_eq!(disk.read_file("0000000006.seg").unwrap(), [7; 2048]);
+    }
+
+    #[test]
+    fn an_old_segment_that_can_not_be_opened_or_renamed_is_kept() {
+        let disk = SimDisk::new(0);
+        let spares = spares(&disk);
+        (1..=3).for_each(|n| disk.write_file(&segment_name(Ordinal::new(n)), &[7; 2048]));
+        spares.retire(&[1, 2, 3].map(Ordinal::new));
+        // Without a descriptor, then without space for a name: neither changes anything.
+        let faults: [fn(&SimDisk, bool); 2] = [SimDisk::run_out_of_descriptors, SimDisk::refuse_renames];
+        for fault in faults {
+            fault(&disk, true);
+            for _ in 0..5 {
+                spares.retry().unwrap();
+                assert!(spares.no_room().is_some());
+            }
+            fault(&disk, false);
+            assert_eq!(disk.files().len(), 3);
+        }
+        spares.retry().unwrap();
+        assert_eq!(disk.files(), ["0000000002.seg", "0000000006.seg", "0000000007.seg"]);
+        assert_eq!(disk.read_file("0000000007.seg").unwrap(), [7; 2048], "made from an old one");
     }
 
     #[test]

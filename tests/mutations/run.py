@@ -131,6 +131,19 @@ MUTATIONS = [
     ("a closed log goes on with its segment", "I9", "src/wal/spares.rs",
      "        if self.closing.load(Ordering::Relaxed) {", "        if false {",
      "cargo test --no-default-features --features sim --lib commits_come_first"),
+    ("a panic in the thread that commits is told to nobody", "I8", "src/engine/helper.rs",
+     "    if panicked && let Some(shared)", "    if false && let Some(shared)", SIM.format("faults")),
+    ("a whole snapshot is removed for one that nobody has read", "I7", "src/engine/turn.rs",
+     "slot.root.is_some() && slot.verified;", "slot.root.is_some();", SIM.format("snapshots")),
+    ("old segments stay where a snapshot has no room", "I9", "src/engine/room.rs",
+     "            || (self.spares.give_up_old() && there_is_room())\n", "", SIM.format("snapshots")),
+    ("old segments stay where an opening has no room", "I9", "src/wal/open.rs",
+     "        self.dead = self.dead.checked_sub(1)?;", "        self.dead = 0_usize.checked_sub(1)?;", SIM.format("snapshots")),
+    ("an old segment that could not be opened is forgotten", "I9", "src/wal/spares.rs",
+     "                    Source::Old(old) => work.old.keep(old),", "                    Source::Old(_) => {}",
+     "cargo test --no-default-features --features sim --lib wal::spares"),
+    ("a drop is told to nobody", "I8", "src/engine/progress.rs",
+     "        self.end(Error::Closed);\n", "", "cargo test --no-default-features --test threads"),
 ]
 
 

@@ -1,6 +1,11 @@
 //! A log that fails (I8), and replies that must wait (I1).
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use claimlog::engine::{Options, Settings, SyncMode};
 use claimlog::io::sim::{SimClock, SimDisk};
@@ -186,4 +191,31 @@ fn a_reply_that_is_too_large_is_refused_and_changes_nothing() {
     });
     assert_eq!(engine.redeem_blocking(steps).unwrap(), [true, false]);
     assert_eq!(engine.execute_blocking(&read(Some(3))).unwrap()[0].entries.len(), 3);
+}
+
+/// A panic in one of its threads is the end of the engine, and is told to whoever waits for what that thread would have
+/// done: nobody else would notice.
+#[test]
+fn a_panic_in_the_thread_that_commits_is_told_to_those_who_wait_for_it() {
+    let disk = SimDisk::new(1);
+    let (engine, _) = options(&disk).with_threads().open().unwrap();
+    engine.execute_blocking(&add()).unwrap();
+    // Nothing else is written from now on.
+    engine.sync().unwrap();
+    disk.panic_at_write(1);
+    let ticket = engine.submit(&add());
+    let mut waits = pin!(engine.wait_visible(ticket.after));
+    let mut ended = pin!(engine.ended());
+    let mut context = Context::from_waker(Waker::noop());
+    let until = Instant::now() + Duration::from_secs(20);
+    let outcome = loop {
+        if let Poll::Ready(outcome) = waits.as_mut().poll(&mut context) {
+            break outcome;
+        }
+        assert!(Instant::now() < until, "nobody tells");
+        thread::sleep(Duration::from_millis(5));
+    };
+    assert!(matches!(outcome, Err(Error::Failed(_))), "{outcome:?}");
+    assert!(ended.as_mut().poll(&mut context).is_ready());
+    assert!(matches!(engine.execute_blocking(&add()), Err(Error::Failed(_))));
 }

@@ -479,3 +479,122 @@ fn the_log_does_not_grow_for_ever_without_a_snapshot() {
     engine.execute_blocking(&add("s", 5000)).unwrap();
     assert!(engine.stats().log_full.is_none());
 }
+
+/// Adds so many entries of 1000 bytes, for which new segments are made.
+fn add_long(engine: &Engine, count: usize) {
+    for _ in 0..count {
+        let fields = Fields::from_pairs([("field", "x".repeat(1000))]);
+        engine.execute_blocking(&XAdd::new("s", fields)).unwrap();
+        engine.tick().unwrap();
+    }
+}
+
+/// A log of which old segments are kept for use again, in a directory on a disk that has no room left.
+fn with_old_segments_and_no_room() -> (World, u64) {
+    let world = World::new();
+    world.disk.set_capacity(Some(64 << 20));
+    let engine = world.open();
+    for _ in 0..6 {
+        add_long(&engine, 60);
+        engine.snapshot().unwrap().unwrap();
+    }
+    let count = engine.execute_blocking(&XLen { key: "s".into() }).unwrap();
+    engine.close().unwrap();
+    let world = world.fork();
+    // It was given up before, and others have filled the disk since.
+    let _ = world.disk.remove_file("BALLAST");
+    world.disk.set_capacity(Some(world.disk.used()));
+    (world, count)
+}
+
+fn segments(world: &World) -> Vec<String> {
+    world.disk.files().into_iter().filter(|path| path.starts_with("log/")).collect()
+}
+
+#[test]
+fn a_full_disk_with_segments_that_nothing_needs_opens() {
+    let (world, count) = with_old_segments_and_no_room();
+    let before = segments(&world);
+    let engine = world.open();
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), count);
+    assert_ne!(segments(&world), before);
+    drop(engine);
+    let world = world.fork();
+    assert_eq!(world.open().execute_blocking(&XLen { key: "s".into() }).unwrap(), count);
+}
+
+#[test]
+fn old_segments_are_given_up_for_a_snapshot_without_room() {
+    let world = World::new();
+    world.disk.set_capacity(Some(64 << 20));
+    let engine = world.open();
+    for round in 0..6 {
+        add_many(&engine, "s", round * 300 + 1..round * 300 + 300);
+        engine.snapshot().unwrap().unwrap();
+    }
+    add_many(&engine, "s", 2000..2001);
+    let before = segments(&world).len();
+    world.places.iter().for_each(|place| place.set_capacity(Some(0)));
+    assert!(matches!(engine.snapshot(), Err(SnapshotError::NoRoom { .. })));
+    assert!(segments(&world).len() < before);
+}
+
+/// What can't be read and is not needed is told and left alone; what may be needed is a reason to refuse.
+#[test]
+fn an_unreadable_segment_is_a_reason_to_refuse_only_where_it_may_be_needed() {
+    let (world, count) = with_old_segments_and_no_room();
+    world.disk.set_capacity(None);
+    let all = segments(&world);
+    let (mut opened, mut refused) = (0, 0);
+    for path in &all {
+        let world = world.fork();
+        world.disk.break_reads(path).unwrap();
+        match world.options().open() {
+            Ok((engine, report)) => {
+                opened += 1;
+                assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), count);
+                let told = report.warnings.iter().any(|warning| warning.contains(path.as_str()));
+                assert!(told, "{path}: {report}");
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(error.to_string().contains(path.as_str()), "{path}: {error}");
+            }
+        }
+    }
+    assert!(opened > 0 && refused > 0, "{opened} opened, {refused} refused of {all:?}");
+}
+
+/// For want of room what was given up is removed early, but not for the sake of a snapshot that nobody has read.
+#[test]
+fn a_whole_snapshot_is_not_removed_for_one_that_nobody_has_read() {
+    let world = World::new();
+    let engine = world.open();
+    for _ in 0..3 {
+        add_long(&engine, 40);
+        engine.snapshot().unwrap().unwrap();
+    }
+    // One reading of "a" fails. It is given up, though all of it is whole, and building it anew fails.
+    world.places[0].on_call(|call, generation| {
+        if (generation == 1 && call == "read") || (generation > 1 && call == "put") {
+            let (store, why) = ("a".to_owned(), format!("{call} fails"));
+            return Err(StoreError { store, kind: std::io::ErrorKind::TimedOut, why });
+        }
+        Ok(())
+    });
+    assert!(engine.verify().last_finding.is_some());
+    add_long(&engine, 5);
+    assert!(engine.snapshot().is_err());
+    let count = engine.execute_blocking(&XLen { key: "s".into() }).unwrap();
+    drop(engine);
+    let world = world.fork();
+    world.places[0].on_call(|_, _| Ok(()));
+    world.places[1].damage_part(world.places[1].parts()[0]);
+    let engine = world.open();
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), count);
+    world.places.iter().for_each(|place| place.set_capacity(Some(0)));
+    assert!(engine.snapshot().is_err());
+    drop(engine);
+    let engine = world.fork().open();
+    assert_eq!(engine.execute_blocking(&XLen { key: "s".into() }).unwrap(), count);
+}
