@@ -42,8 +42,8 @@ impl Row for Remembered {
     }
 
     fn bytes(&self) -> u64 {
-        // A row, and its places in the lists by producer and by time.
-        160 + (self.producer.len() + self.iid.len()) as u64
+        // A row, and its places in the lists by producer, by idempotent id and by time.
+        500 + (self.producer.len() + self.iid.len()) as u64
     }
 
     fn count(&self, summary: &mut RowCount) {
@@ -60,25 +60,27 @@ pub(crate) struct Dedup {
     /// How many duplicates were ever refused.
     pub(crate) duplicates: u64,
     rows: Tree<Rows<Remembered>>,
+    /// Places by producer and idempotent id,
     #[serde(skip)]
-    producers: OrdMap<Bytes, Producer>,
+    by_iid: OrdMap<(Bytes, Bytes), u64>,
+    /// by producer, the oldest first,
+    #[serde(skip)]
+    by_producer: OrdSet<(Bytes, u64)>,
+    /// and how many each producer has. All producers share these lists: one list each would take a kilobyte.
+    #[serde(skip)]
+    producers: OrdMap<Bytes, u64>,
     /// Times and places, the oldest first. A clock that was set back makes that another order than that of the rows.
     #[serde(skip)]
     by_time: OrdSet<(u64, u64)>,
 }
 
-/// What is remembered of one producer.
-#[derive(Clone, Debug, Default)]
-struct Producer {
-    by_iid: OrdMap<Bytes, u64>,
-    places: OrdSet<u64>,
-}
+/// No more than so many that are too old are forgotten at a time: nobody is to wait for all those of a long while.
+const FORGOTTEN_AT_A_TIME: usize = 1000;
 
 impl Dedup {
     /// The entry that a producer's idempotent id stands for, if that is still remembered now (Unix ms).
-    pub(crate) fn find(&self, producer: &[u8], iid: &[u8], now_ms: u64) -> Result<Option<EntryId>, Needs> {
-        let place = self.producers.get(producer).and_then(|producer| producer.by_iid.get(iid));
-        let Some(place) = place else { return Ok(None) };
+    pub(crate) fn find(&self, producer: &Bytes, iid: &Bytes, now_ms: u64) -> Result<Option<EntryId>, Needs> {
+        let Some(place) = self.by_iid.get(&(producer.clone(), iid.clone())) else { return Ok(None) };
         Ok(self.rows.get(place)?.filter(|row| !self.is_over(row.at_ms, now_ms)).map(|row| row.id))
     }
 
@@ -89,7 +91,7 @@ impl Dedup {
 
     /// How many producers and how many idempotent ids are remembered now (Unix ms).
     pub(crate) fn counts(&self, now_ms: u64) -> (u64, u64) {
-        let mut over: BTreeMap<&Bytes, usize> = BTreeMap::new();
+        let mut over: BTreeMap<&Bytes, u64> = BTreeMap::new();
         for place in
             self.by_time.iter().take_while(|(at_ms, _)| self.is_over(*at_ms, now_ms)).map(|(_, place)| place)
         {
@@ -97,11 +99,9 @@ impl Dedup {
                 *over.entry(&row.producer).or_default() += 1;
             }
         }
-        let forgotten = over.iter().filter(|(producer, rows)| {
-            self.producers.get(**producer).is_some_and(|producer| producer.places.len() == **rows)
-        });
+        let forgotten = over.iter().filter(|(producer, rows)| self.producers.get(**producer) == Some(*rows));
         let producers = self.producers.len() - forgotten.count();
-        (producers as u64, self.rows.summary().0 - over.values().sum::<usize>() as u64)
+        (producers as u64, self.rows.summary().0 - over.values().sum::<u64>())
     }
 
     /// What is remembered, in the order in which it came.
@@ -122,15 +122,16 @@ impl Dedup {
         at_ms: u64,
         stamp: &mut Stamp<'_>,
     ) -> Result<(), Needs> {
-        while let Some((_, place)) =
-            self.by_time.get_min().copied().filter(|(came, _)| self.is_over(*came, at_ms))
-        {
+        for _ in 0..FORGOTTEN_AT_A_TIME {
+            let oldest = self.by_time.get_min().copied();
+            let Some((_, place)) = oldest.filter(|(came, _)| self.is_over(*came, at_ms)) else { break };
             self.forget(place, stamp)?;
         }
-        let known = self.producers.get(&producer).and_then(|known| known.by_iid.get(&iid).copied());
-        if let Some(place) = known {
+        let names = (producer, iid);
+        if let Some(place) = self.by_iid.get(&names).copied() {
             self.forget(place, stamp)?;
         }
+        let (producer, iid) = names;
         let place = self.rows.last_row()?.map_or(0, |last| last.place) + 1;
         let row = Remembered { place, producer, iid, id, at_ms };
         self.list(&row);
@@ -143,9 +144,11 @@ impl Dedup {
     }
 
     /// The oldest of a producer that has more than it may.
-    fn too_many(&self, producer: &[u8]) -> Option<u64> {
-        let places = &self.producers.get(producer)?.places;
-        places.get_min().copied().filter(|_| places.len() as u64 > self.config.maxsize)
+    fn too_many(&self, producer: &Bytes) -> Option<u64> {
+        let count = self.producers.get(producer)?;
+        let of_producer = (producer.clone(), 0)..=(producer.clone(), u64::MAX);
+        (*count > self.config.maxsize)
+            .then(|| self.by_producer.range(of_producer).next().map(|(_, place)| *place))?
     }
 
     /// Begins anew with another configuration.
@@ -156,21 +159,24 @@ impl Dedup {
     fn forget(&mut self, place: u64, stamp: &mut Stamp<'_>) -> Result<(), Needs> {
         let Some(row) = self.rows.remove(&place, stamp)? else { return Ok(()) };
         self.by_time.remove(&(row.at_ms, place));
-        if let Some(producer) = self.producers.get_mut(&row.producer) {
-            producer.places.remove(&place);
-            producer.by_iid.remove(&row.iid);
-            if producer.places.is_empty() {
-                self.producers.remove(&row.producer);
+        let Remembered { producer, iid, .. } = row;
+        self.by_producer.remove(&(producer.clone(), place));
+        if let Some(count) = self.producers.get_mut(&producer) {
+            *count -= 1;
+            if *count == 0 {
+                self.producers.remove(&producer);
             }
         }
+        self.by_iid.remove(&(producer, iid));
         Ok(())
     }
 
     fn list(&mut self, row: &Remembered) {
-        let producer = self.producers.entry(row.producer.clone()).or_default();
-        producer.by_iid.insert(row.iid.clone(), row.place);
-        producer.places.insert(row.place);
-        self.by_time.insert((row.at_ms, row.place));
+        let Remembered { producer, iid, place, at_ms, .. } = row;
+        *self.producers.entry(producer.clone()).or_default() += 1;
+        self.by_iid.insert((producer.clone(), iid.clone()), *place);
+        self.by_producer.insert((producer.clone(), *place));
+        self.by_time.insert((*at_ms, *place));
     }
 
     pub(super) fn dump(&self, dump: &mut Dump<'_>) -> Result<(), Stopped> {
@@ -191,20 +197,18 @@ impl Dedup {
     /// Says what is wrong, if anything is: rows and producers must agree.
     pub(super) fn check(&self) -> Result<(), String> {
         self.rows.check_rows()?;
-        let listed: usize = self.producers.values().map(|producer| producer.places.len()).sum();
-        if listed as u64 != self.rows.summary().0 || self.by_time.len() != listed {
-            return Err(format!(
-                "{} idempotent ids are remembered, and {listed} listed",
-                self.rows.summary().0
-            ));
+        let count = self.rows.summary().0;
+        let listed = self.producers.values().sum::<u64>();
+        let lengths = [self.by_iid.len(), self.by_producer.len(), self.by_time.len()];
+        if listed != count || lengths.iter().any(|length| *length as u64 != count) {
+            return Err(format!("{count} idempotent ids are remembered, and {listed} or {lengths:?} listed"));
         }
-        for row in self.rows() {
-            let place = self.producers.get(&row.producer).and_then(|known| known.by_iid.get(&row.iid));
-            if place != Some(&row.place) || !self.by_time.contains(&(row.at_ms, row.place)) {
-                return Err(format!(
-                    "the idempotent id of {} is not found by its producer and its time",
-                    row.id
-                ));
+        for Remembered { producer, iid, place, at_ms, id } in self.rows() {
+            let found = self.by_iid.get(&(producer.clone(), iid.clone())) == Some(place)
+                && self.by_producer.contains(&(producer.clone(), *place))
+                && self.by_time.contains(&(*at_ms, *place));
+            if !found {
+                return Err(format!("the idempotent id of {id} is not found by its producer and its time"));
             }
         }
         Ok(())

@@ -468,3 +468,39 @@ fn idempotent_ids_are_forgotten_though_the_clock_was_ahead() {
     assert!(left < bytes, "what is forgotten takes no memory: {left}, {bytes}");
     assert_eq!(tracked(), (3, 3));
 }
+
+/// However many idempotent ids are too old, none of them stands for an entry or is counted any more; in memory they stay
+/// for a while, so that nobody waits for all of them to be forgotten.
+#[test]
+fn what_is_too_old_is_not_remembered_though_it_is_forgotten_little_by_little() {
+    let world = World::new();
+    world.add("s", 1);
+    let config = XCfgSet { key: "s".into(), duration_secs: Some(10), maxsize: Some(3) };
+    world.run(&config);
+    let add = |producer: u64, iid: u64| {
+        let once = Some(Idempotent { producer: producer.to_string().into(), iid: iid.to_string().into() });
+        world.run(&XAdd { once, ..XAdd::new("s", Fields::from_pairs([("field", "value")])) }).unwrap()
+    };
+    let counts = || {
+        let info = world.run(&XInfoStream { key: "s".into() });
+        (info.pids_tracked, info.iids_tracked)
+    };
+    let first: Vec<EntryId> = (0..3500).map(|n| add(n % 1200, n)).collect();
+    assert_eq!(counts(), (1200, 3500));
+    assert_eq!(add(0, 0), first[0], "a duplicate");
+    world.pass(11_000);
+    assert_eq!(counts(), (0, 0));
+    for n in 0..3500 {
+        assert!(add(n % 1200, n) > first[3499], "it is an entry of its own");
+        assert_eq!(counts(), (1200.min(n + 1), n + 1));
+        if n % 100 == 0 {
+            world.engine.check().unwrap();
+        }
+    }
+    // The oldest of a producer that has too many goes, as before.
+    let fourth = add(0, 10_000);
+    assert_eq!(add(0, 10_000), fourth);
+    assert_eq!(counts(), (1200, 3500));
+    assert!(add(0, 0) > fourth, "it was forgotten for the fourth");
+    world.engine.check().unwrap();
+}
