@@ -151,6 +151,33 @@ fn errors_and_their_order_are_those_of_redis() {
 }
 
 #[test]
+fn what_is_absent_is_unknown() {
+    let claimlog = Claimlog::start();
+    for line in [
+        "DUMP s",
+        "RESTORE s 0 x",
+        "MIGRATE h 1 s 0 1",
+        "SORT s",
+        "SORT_RO s",
+        "MONITOR",
+        "LATENCY GRAPH x",
+        "ACL DRYRUN default PING",
+        "ACL SETUSER u",
+        "ACL DELUSER u",
+        "ACL LOAD",
+        "ACL SAVE",
+        "MODULE LOAD m",
+        "MODULE UNLOAD m",
+        "SCRIPT KILL",
+        "GET s",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let reply = shown(&exchange(claimlog.port, &request(&words)));
+        assert!(reply.starts_with("-ERR unknown "), "{line}: {reply}");
+    }
+}
+
+#[test]
 fn what_command_says_is_what_redis_says() {
     let Some(redis) = redis_or_say_so("COMMAND INFO and DOCS") else { return };
     let claimlog = Claimlog::start();

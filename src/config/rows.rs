@@ -395,9 +395,11 @@ fn percentiles(config: &Config) -> String {
 
 fn set_percentiles(config: &mut Config, value: &str) -> Result<(), String> {
     let parsed: Result<Vec<f64>, _> = value.split_whitespace().map(str::parse).collect();
-    let parsed = parsed.ok().filter(|all| all.iter().all(|one| (0.0..=100.0).contains(one)));
-    config.latency_percentiles =
-        parsed.ok_or("latency-tracking-info-percentiles values must be between 0.0 and 100.0")?;
+    let parsed = parsed.map_err(|_| "Invalid latency-tracking-info-percentiles parameters")?;
+    if !parsed.iter().all(|one| (0.0..=100.0).contains(one)) {
+        return Err("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]".into());
+    }
+    config.latency_percentiles = parsed;
     Ok(())
 }
 

@@ -436,8 +436,8 @@ fn is_blank(byte: u8) -> bool {
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {
         match rest {
-            [] | [0, ..] => return Ok(rest),
-            [blank, ..] if is_blank(*blank) => return Ok(rest),
+            // Fewer blanks end a word than may come before one, as in Redis.
+            [] | [0 | b' ' | b'\n' | b'\r' | b'\t', ..] => return Ok(rest),
             [b'"', tail @ ..] => return take_double_quoted(tail, word),
             [b'\'', tail @ ..] => return take_single_quoted(tail, word),
             [byte, tail @ ..] => {
