@@ -24,6 +24,8 @@ const SYNC_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Bell {
     asked: Mutex<Asked>,
     rung: Condvar,
+    /// Rung when the engine is closed only.
+    closing: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +64,16 @@ impl Bell {
     pub(super) fn close(&self) {
         self.asked().closed = true;
         self.rung.notify_one();
+        self.closing.notify_all();
+    }
+
+    /// Waits so long, unless the engine is closed: says whether it is not.
+    fn pause(&self, time: Duration) -> bool {
+        let asked = self.asked();
+        let still_open = |asked: &mut Asked| !asked.closed;
+        let (asked, _) =
+            self.closing.wait_timeout_while(asked, time, still_open).unwrap_or_else(PoisonError::into_inner);
+        !asked.closed
     }
 }
 
@@ -76,6 +88,7 @@ impl Helper {
     pub(super) fn start(shared: &Arc<Shared>) -> io::Result<Self> {
         let keepers: [(&str, Keeper); _] = [
             ("claimlog-log", keep_log),
+            ("claimlog-sync", keep_syncing),
             ("claimlog-segments", keep_segments),
             ("claimlog-snapshots", keep_snapshots),
             ("claimlog-time", keep_time),
@@ -119,12 +132,22 @@ fn watched(name: &str, engine: &Weak<Shared>, keep: Keeper) {
     }
 }
 
-/// Commits when asked to, marks when it is quiet, syncs every second in mode `everysec`. Errors end the engine where
-/// they happen; here there is nobody to tell.
-fn keep_log(engine: &Weak<Shared>) {
-    let mut last_sync = Instant::now();
+/// Syncs every second in mode `everysec`, while commits go on. Errors end the engine where they happen.
+fn keep_syncing(engine: &Weak<Shared>) {
     while let Some(shared) = engine.upgrade() {
-        let every_second = shared.core().settings.sync_mode == SyncMode::EverySecond;
+        if !shared.bell.pause(SYNC_EVERY) {
+            return;
+        }
+        if shared.core().settings.sync_mode == SyncMode::EverySecond {
+            let _ = shared.sync_aside();
+        }
+    }
+}
+
+/// Commits when asked to, and marks when it is quiet. Errors end the engine where they happen; here there is nobody to
+/// tell.
+fn keep_log(engine: &Weak<Shared>) {
+    while let Some(shared) = engine.upgrade() {
         let (commit, quiet) = {
             let mut asked = shared.bell.asked();
             if asked.closed {
@@ -137,12 +160,8 @@ fn keep_log(engine: &Weak<Shared>) {
                 let waiting = asked.unmarked;
                 asked.unmarked = false;
                 asked.asleep = !waiting;
-                let wait = match (waiting, every_second) {
-                    (true, _) => QUIET,
-                    (false, true) => SYNC_EVERY,
-                    // Long enough to cost nothing, short enough to notice that the engine is gone.
-                    (false, false) => Duration::from_secs(5),
-                };
+                // Long enough to cost nothing, short enough to notice that the engine is gone.
+                let wait = if waiting { QUIET } else { Duration::from_secs(5) };
                 let (mut woken, timeout) =
                     shared.bell.rung.wait_timeout(asked, wait).unwrap_or_else(PoisonError::into_inner);
                 woken.asleep = false;
@@ -160,10 +179,6 @@ fn keep_log(engine: &Weak<Shared>) {
         }
         if quiet {
             let _ = shared.mark();
-        }
-        if every_second && last_sync.elapsed() >= SYNC_EVERY {
-            let _ = shared.sync_aside();
-            last_sync = Instant::now();
         }
     }
 }

@@ -28,6 +28,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub use super::sim_clock::SimClock;
 pub use super::sim_rng::SimRng;
@@ -54,6 +55,9 @@ struct Image {
     writes: u64,
     fail_write: Option<u64>,
     panic_at_write: Option<u64>,
+    /// Syncs of files wait, and so many do.
+    holds_syncs: bool,
+    held_syncs: usize,
     /// Files can't be opened nor created.
     no_descriptors: bool,
     /// Renaming fails, and changes nothing.
@@ -155,6 +159,8 @@ impl SimDisk {
             writes: 0,
             fail_write: None,
             panic_at_write: None,
+            holds_syncs: false,
+            held_syncs: 0,
             no_descriptors: false,
             no_renames: false,
             capacity: None,
@@ -230,6 +236,8 @@ impl SimDisk {
             writes: 0,
             fail_write: None,
             panic_at_write: None,
+            holds_syncs: false,
+            held_syncs: 0,
             no_descriptors: false,
             no_renames: false,
             capacity: None,
@@ -263,6 +271,17 @@ impl SimDisk {
     pub fn panic_at_write(&self, n: u64) {
         let mut image = self.image();
         image.panic_at_write = Some(image.writes + n);
+    }
+
+    /// Lets every `sync_data` wait from now on, as on a disk that is very busy, or no more.
+    pub fn hold_syncs(&self, hold: bool) {
+        self.image().holds_syncs = hold;
+    }
+
+    /// How many wait in `sync_data`.
+    #[must_use]
+    pub fn held_syncs(&self) -> usize {
+        self.image().held_syncs
     }
 
     /// Lets every opening and creation of a file fail, as where descriptors have run out, or no more.
@@ -566,6 +585,15 @@ impl File for SimFile {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut image = self.disk.image();
+        if image.holds_syncs {
+            image.held_syncs += 1;
+            while image.holds_syncs {
+                drop(image);
+                std::thread::sleep(Duration::from_millis(1));
+                image = self.disk.image();
+            }
+            image.held_syncs -= 1;
+        }
         image.begin()??;
         image.syncs += 1;
         let fails = match image.fail_sync {

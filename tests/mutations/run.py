@@ -22,6 +22,7 @@ BUILD = os.path.join(ROOT, "target", "mutations", "build")
 WORLD = "CLAIMLOG_WORLD_SHRINK=0 CLAIMLOG_WORLD_SECONDS=60 cargo test --no-default-features --test world -- --nocapture"
 SIM = "cargo test --no-default-features --test sim {}"
 WAL = "cargo test --no-default-features --test wal"
+STORM = "CLAIMLOG_STORM_SECONDS=60 cargo test --no-default-features --test storm"
 SERVER = "cargo test --test {} {}"
 
 # Name, promise, file, what stands there, what is put in its place, the test that must fail.
@@ -144,6 +145,11 @@ MUTATIONS = [
      "cargo test --no-default-features --features sim --lib wal::spares"),
     ("a drop is told to nobody", "I8", "src/engine/progress.rs",
      "        self.end(Error::Closed);\n", "", "cargo test --no-default-features --test threads"),
+    ("a failure is not told to those who wait asynchronously", "I8", "src/engine/commit.rs",
+     "        self.progress.end(error.clone());\n        self.group_commit.end();\n        then.run();",
+     "        self.group_commit.end();\n        then.run();", STORM),
+    ("threads that lead each other's commits are answered without a sync", "I1", "src/wal/writer.rs",
+     "            self.fate.sync(&*self.file, &self.dir)?;\n            *self.sync_time", "            *self.sync_time", STORM),
 ]
 
 

@@ -219,3 +219,35 @@ fn a_panic_in_the_thread_that_commits_is_told_to_those_who_wait_for_it() {
     assert!(ended.as_mut().poll(&mut context).is_ready());
     assert!(matches!(engine.execute_blocking(&add()), Err(Error::Failed(_))));
 }
+
+/// In mode `everysec` a sync may take as long as it likes: who waits for the thread that commits does not wait for it.
+#[test]
+fn commits_go_on_while_a_second_is_synced() {
+    let disk = SimDisk::new(1);
+    let (engine, _) =
+        options(&disk).segment_bytes(1 << 20).sync_mode(SyncMode::EverySecond).with_threads().open().unwrap();
+    disk.hold_syncs(true);
+    engine.execute_blocking(&add()).unwrap();
+    let until = Instant::now() + Duration::from_secs(30);
+    while disk.held_syncs() == 0 {
+        assert!(Instant::now() < until, "nothing is synced");
+        thread::sleep(Duration::from_millis(5));
+    }
+    // For longer than from one sync to the next.
+    let mut answered = 0;
+    for _ in 0..250 {
+        let ticket = engine.submit(&add());
+        let mut waits = pin!(engine.wait_visible(ticket.after));
+        while waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+            && Instant::now() < until
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
+        answered += usize::from(engine.visible() >= ticket.after);
+        thread::sleep(Duration::from_millis(10));
+    }
+    let held = disk.held_syncs();
+    // Before anything panics: dropping the engine waits for it.
+    disk.hold_syncs(false);
+    assert!(answered == 250 && held > 0, "{answered} were answered, {held} syncs held");
+}
