@@ -203,10 +203,14 @@ pub(super) fn filling_name(ordinal: Ordinal) -> String {
     format!("{:010}.tmp", ordinal.get())
 }
 
+/// No log ever comes so far: a file with a higher number is somebody else's, and there would be no number after it.
+const ORDINAL_MAX: Ordinal = Ordinal::new(1 << 62);
+
 /// The ordinal in a segment's name; `None` if it is not one.
 pub(super) fn ordinal_of(name: &str) -> Option<Ordinal> {
     let ordinal = Ordinal::new(name.strip_suffix(".seg")?.parse().ok()?);
-    (segment_name(ordinal) == name && ordinal > Ordinal::new(0)).then_some(ordinal)
+    let possible = (Ordinal::new(1)..=ORDINAL_MAX).contains(&ordinal);
+    (segment_name(ordinal) == name && possible).then_some(ordinal)
 }
 
 /// Whether the name is of a file that was not finished: it never holds anything that counts.
@@ -302,7 +306,14 @@ mod tests {
         assert_eq!(segment_name(Ordinal::new(12)), "0000000012.seg");
         assert_eq!(ordinal_of("0000000012.seg"), Some(Ordinal::new(12)));
         assert_eq!(ordinal_of("12345678901.seg"), Some(Ordinal::new(12_345_678_901)));
-        for name in ["12.seg", "0000000000.seg", "+000000012.seg", "0000000012.new", "x.seg"] {
+        for name in [
+            "12.seg",
+            "0000000000.seg",
+            "+000000012.seg",
+            "0000000012.new",
+            "x.seg",
+            "18446744073709551615.seg",
+        ] {
             assert_eq!(ordinal_of(name), None, "{name}");
         }
         assert!(is_unfinished("0000000012.new"));
