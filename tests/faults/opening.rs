@@ -8,10 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::{Options, seed};
-use crate::copy_tree;
 use crate::load::Load;
 use crate::log::fill_both;
 use crate::shim::{self, Shim};
+use crate::try_copy_tree;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -281,8 +281,11 @@ fn silence_proves_what_was_synced_once_a_second() {
     }
     let end = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < end, "nothing proves it");
         let left = Shim::new();
-        copy_tree(&home.data(), &left.data());
+        if !try_copy_tree(&home.data(), &left.data()) {
+            continue;
+        }
         let segment = left.data().join("log/0000000001.seg");
         let mut bytes = fs::read(&segment).unwrap();
         bytes[512 + 60] ^= 1;
@@ -293,7 +296,6 @@ fn silence_proves_what_was_synced_once_a_second() {
             assert!(output.contains("proven-by-mark"), "{output}");
             return;
         }
-        assert!(Instant::now() < end, "nothing proves it:\n{}", restarted.output());
     }
 }
 
