@@ -763,7 +763,8 @@ fn openings_on_a_disk_that_is_nearly_full_do_not_fill_it() {
             }
         }
     }
-    assert!(opened > 100, "it opened {opened} times");
+    // What is idle makes room for `STORE` after the segment: without that it would be fewer.
+    assert!(opened >= 462, "it opened {opened} times");
 }
 
 #[test]

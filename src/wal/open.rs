@@ -622,8 +622,8 @@ impl Opening<'_> {
         }
         loop {
             match self.try_segment(place, &header, past, &name, least_bytes) {
-                // `STORE` comes next.
-                Ok(_) if self.has_less_than(store_file::STORE_FILE_BYTES) => {}
+                // `STORE` comes next, and what is idle makes room for it.
+                Ok(_) if past.idle.is_empty() && self.has_less_than(store_file::STORE_FILE_BYTES) => {}
                 Err(e) if is_full(&e) => {}
                 outcome => return outcome.map_err(failed),
             }
